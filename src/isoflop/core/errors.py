@@ -1,0 +1,35 @@
+"""The errors a person can cause, each telling what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+
+class IsoflopError(Exception):
+    """A user's mistake or a machine's limit. The command line prints it in one line and exits with 2."""
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        place = f"{where}: " if where else ""
+        advice = f". {remedy}" if remedy else ""
+        super().__init__(f"{place}{what}{advice}")
+
+
+class BudgetError(IsoflopError):
+    """A budget that is nonsense or cannot be met."""
+
+
+class TextError(IsoflopError):
+    """Text that cannot be read or is too little to work with."""
+
+
+class StudyError(IsoflopError):
+    """A study folder that does not fit what is asked of it."""
+
+
+class CorruptFileError(IsoflopError):
+    """A file whose bytes are not those that were written."""
+
+
+class DiskError(IsoflopError):
+    """A folder that cannot be written to, or a disk without room."""

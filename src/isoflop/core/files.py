@@ -1,0 +1,128 @@
+"""Files that are whole or absent: written beside their place, synced, renamed; verified when read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoflop.core.errors import CorruptFileError, DiskError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns the operating system's write errors at ``path`` into a `DiskError` that names the way out."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(existing_parent(path)).free
+            raise DiskError(
+                f"the disk is full ({free / 1e6:.0f} MB free)", where=str(path), remedy="Free some space, then resume"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DiskError("no permission to write here", where=str(path), remedy="Choose another --out") from error
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise DiskError("a file stands where a folder is needed", where=str(path), remedy="Choose another --out") from error
+        raise
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder at or above ``path`` that exists."""
+    path = path.absolute()
+    while not path.is_dir():
+        path = path.parent
+    return path
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Writes ``data`` atomically: a reader sees the old file or the new one, never a part.
+
+    Raises `DiskError` for a full disk or a folder without permission; then nothing is left behind.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain JSON (dicts, lists, numbers, strings) with stable formatting; NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file that isoflop wrote; raises `CorruptFileError` where it is not JSON any more."""
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CorruptFileError(f"not valid JSON ({error})", where=str(path), remedy="Delete it, then resume") from error
+
+
+def write_array(path: Path, array: np.ndarray) -> str:
+    """Writes a ``.npy`` file atomically and returns its SHA-256."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+
+
+def read_array(path: Path, sha256: str) -> np.ndarray:
+    """Memory-maps a ``.npy`` file after verifying its checksum; raises `CorruptFileError` on any difference."""
+    verify(path, sha256)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verify(path: Path, sha256: str) -> None:
+    """Raises `CorruptFileError` unless ``path`` exists and has exactly the bytes of ``sha256``."""
+    if not path.is_file():
+        raise CorruptFileError("the file is missing", where=str(path), remedy="Run the study again in a new folder")
+    if file_sha256(path) != sha256:
+        raise CorruptFileError(
+            "the file's bytes changed since it was written (checksum differs)",
+            where=str(path),
+            remedy="Restore it, or run the study again in a new folder",
+        )

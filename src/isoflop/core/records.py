@@ -1,0 +1,238 @@
+"""records.jsonl: one typed line per event, the only truth that later stages, the report and the tests read."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from isoflop.core import codec
+from isoflop.core.errors import CorruptFileError
+from isoflop.core.files import disk_errors
+
+
+@dataclass(frozen=True)
+class Record:
+    """Base of all records; ``kind`` names the type in the file."""
+
+    kind: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class SessionStarted(Record):
+    """A process began to work on the study; ``command`` is what the person typed."""
+
+    kind: ClassVar[str] = "session_started"
+    command: str
+    version: str
+    git_commit: str | None
+    pid: int
+
+
+@dataclass(frozen=True)
+class StageStarted(Record):
+    kind: ClassVar[str] = "stage_started"
+    stage: str
+
+
+@dataclass(frozen=True)
+class Spent(Record):
+    """Budgeted seconds that went into one activity of a stage; all of them sum to the time spent."""
+
+    kind: ClassVar[str] = "spent"
+    stage: str
+    activity: str
+    """productive, start, compile, checkpoint, evaluation, lost, ..."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageFinished(Record):
+    kind: ClassVar[str] = "stage_finished"
+    stage: str
+    seconds: float
+    """Wall seconds of this session's work on the stage."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Record):
+    """A training run (pilot or target) began or resumed."""
+
+    kind: ClassVar[str] = "run_started"
+    run: str
+    role: str
+    """pilot or target."""
+    num_layers: int
+    hidden_size: int
+    num_parameters_all: int
+    num_parameters_non_embedding: int
+    num_parameters_matmul: int
+    batch_tokens: int
+    num_steps: int
+    learning_rate: float
+    seed: int
+    num_threads: int
+    dtype: str
+    compiled: bool
+    from_step: int
+
+
+@dataclass(frozen=True)
+class Step(Record):
+    """The state of a run at one step; ``loss`` is the training loss in nats per token, averaged since the last."""
+
+    kind: ClassVar[str] = "step"
+    run: str
+    step: int
+    tokens: int
+    seconds: float
+    """Wall seconds of the run so far."""
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    clipped: float
+    """Share of the steps since the last record whose gradient was clipped."""
+    tokens_per_second: float
+    flops_per_second: float
+
+
+@dataclass(frozen=True)
+class Evaluation(Record):
+    """Loss on held-out documents; ``loss`` in nats per token."""
+
+    kind: ClassVar[str] = "evaluation"
+    run: str
+    split: str
+    step: int
+    tokens: int
+    """Tokens trained on."""
+    loss: float
+    bits_per_byte: float
+    num_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Landing(Record):
+    """The run's remaining schedule was re-anchored so that its decay ends when the budget does."""
+
+    kind: ClassVar[str] = "landing"
+    run: str
+    step: int
+    progress: float
+    """Share of the schedule done at ``step``."""
+    num_steps: int
+    """Total steps from now on."""
+
+
+@dataclass(frozen=True)
+class Monitor(Record):
+    """The machine while we worked on it, sampled every few seconds."""
+
+    kind: ClassVar[str] = "monitor"
+    stage: str
+    cpu_utilisation: float
+    """Busy share of all cores, 0 to 1."""
+    tree_core_seconds: float
+    """CPU seconds of the process tree since the last sample."""
+    memory_bytes: int
+    """Resident memory of the process tree."""
+    seconds: float
+    """Wall seconds since the last sample."""
+    joules_low: float
+    joules_central: float
+    joules_high: float
+
+
+@dataclass(frozen=True)
+class Warned(Record):
+    kind: ClassVar[str] = "warned"
+    stage: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Scored(Record):
+    """The finished model on the test documents, beside the yardsticks on the same documents."""
+
+    kind: ClassVar[str] = "scored"
+    bits_per_byte: float
+    bits_per_byte_low: float
+    bits_per_byte_high: float
+    loss: float
+    num_documents: int
+    num_bytes: int
+    xz_bits_per_byte: float
+    unigram_bits_per_byte: float
+
+
+@dataclass(frozen=True)
+class Sampled(Record):
+    kind: ClassVar[str] = "sampled"
+    prompt: str
+    text: str
+
+
+KINDS: dict[str, type[Record]] = {kind.kind: kind for kind in Record.__subclasses__()}
+
+
+@dataclass(frozen=True)
+class Stamped:
+    """A record with the time (Unix seconds) at which it was written."""
+
+    time: float
+    record: Record
+
+
+class RecordLog:
+    """Appends records to a file; each line reaches the kernel before `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _drop_torn_line(path)
+            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, record: Record) -> None:
+        line = {"kind": record.kind, "time": round(time.time(), 3)} | codec.encode(record)
+        with disk_errors(self.path):
+            os.write(self._handle, (json.dumps(line, allow_nan=False) + "\n").encode())
+
+    def close(self) -> None:
+        os.fsync(self._handle)
+        os.close(self._handle)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A kill can leave half a line at the end; it is cut off so that the file stays one record a line."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        os.truncate(path, data.rfind(b"\n") + 1)
+
+
+def read_records(path: Path) -> Iterator[Stamped]:
+    """Yields the records in order; a torn last line is ignored, any other bad line is a `CorruptFileError`."""
+    if not path.exists():
+        return
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        yield _parse(line, f"{path}:{number}")
+
+
+def _parse(line: bytes, where: str) -> Stamped:
+    try:
+        value: dict[str, Any] = json.loads(line)
+        kind = KINDS[value.pop("kind")]
+        stamp = float(value.pop("time"))
+        known = {field.name for field in fields(kind)}
+        return Stamped(stamp, codec.decode(kind, {k: v for k, v in value.items() if k in known}, where=where))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFileError(f"not a record ({error})", where=where, remedy="Remove the line, then resume") from error
