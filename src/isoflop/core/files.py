@@ -35,7 +35,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DiskError("no permission to write here", where=str(path), remedy="Choose another --out") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
-            raise DiskError("a file stands where a folder is needed", where=str(path), remedy="Choose another --out") from error
+            raise DiskError(
+                "a file stands where a folder is needed", where=str(path), remedy="Choose another --out"
+            ) from error
         raise
 
 

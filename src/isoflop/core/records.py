@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -117,6 +118,30 @@ class Evaluation(Record):
 
 
 @dataclass(frozen=True)
+class PilotFinished(Record):
+    """One point for the law: a pilot's trunk, decayed at ``tokens``; ``loss`` in nats per validation token."""
+
+    kind: ClassVar[str] = "pilot_finished"
+    run: str
+    hidden_size: int
+    num_layers: int
+    num_parameters: int
+    """Matmul parameters."""
+    tokens: int
+    unique_tokens: int
+    flops: float
+    loss: float
+    bits_per_byte: float
+    learning_rate: float
+    batch_tokens: int
+    num_steps: int
+    seed: int
+    purpose: str
+    """grid, repeat (repeated data), seed (noise), rate (learning-rate bracket) or recentre."""
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Landing(Record):
     """The run's remaining schedule was re-anchored so that its decay ends when the budget does."""
 
@@ -200,9 +225,13 @@ class RecordLog:
             self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def write(self, record: Record) -> None:
-        line = {"kind": record.kind, "time": round(time.time(), 3)} | codec.encode(record)
+        value = {"kind": record.kind, "time": round(time.time(), 3)} | codec.encode(record)
+        line = (json.dumps(value, allow_nan=False) + "\n").encode()
         with disk_errors(self.path):
-            os.write(self._handle, (json.dumps(line, allow_nan=False) + "\n").encode())
+            num_written = os.write(self._handle, line)
+            if num_written < len(line):  # a disk can fill up inside a line; half a line must not stay
+                os.ftruncate(self._handle, os.fstat(self._handle).st_size - num_written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         os.fsync(self._handle)

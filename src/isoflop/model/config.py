@@ -15,6 +15,8 @@ from typing import Literal
 Family = Literal["llama", "qwen3", "gpt2"]
 HEAD_DIMS = (32, 64, 128)
 """Head sizes that every inference engine we export to accepts (vLLM on CPU refuses others)."""
+EXPLICIT_ATTENTION_MAX_TOKENS = 512
+"""On CPUs explicit softmax attention beats flash attention's backward up to here (docs/log.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,11 @@ class ModelConfig:
             raise ValueError(f"unknown model family {self.family!r}; choose llama, qwen3 or gpt2")
         if self.head_dim not in HEAD_DIMS:
             raise ValueError(f"head_dim {self.head_dim} cannot be exported; choose one of {HEAD_DIMS}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}: Hugging Face refuses it"
+            )
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
                 f"num_attention_heads {self.num_attention_heads} is not a multiple of "

@@ -7,15 +7,14 @@ Shapes: B sequences, T tokens, D hidden size, H heads, K head size, V vocabulary
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from isoflop.model.config import ModelConfig
-
-EXPLICIT_ATTENTION_MAX_TOKENS = 512
-"""On CPUs explicit softmax attention beats flash attention's backward up to here (docs/log.md)."""
+from isoflop.model.config import EXPLICIT_ATTENTION_MAX_TOKENS, ModelConfig
 
 
 class RMSNorm(nn.Module):
@@ -45,6 +44,11 @@ class Attention(nn.Module):
             self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        y_BHTK = attend(*self.project(x_BTD, rotation))
+        return self.merge(y_BHTK)
+
+    def project(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries [B, H, T, K], keys and values [B, key_value_heads, T, K], normed and rotated."""
         config = self.config
         B, T, _ = x_BTD.shape
         sizes = (config.query_size, config.key_value_size, config.key_value_size)
@@ -56,8 +60,12 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
-        y = attend(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
-        return self.o_proj(y.transpose(1, 2).reshape(B, T, config.query_size))
+        return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+
+    def merge(self, y_BHTK: Tensor) -> Tensor:
+        """The heads' outputs side by side, projected back to [B, T, D]."""
+        y_BTD: Tensor = self.o_proj(y_BHTK.transpose(1, 2).flatten(2))
+        return y_BTD
 
 
 def rotate(x_BTHK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
@@ -91,7 +99,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
-        return self.down_proj(F.silu(gate) * up)
+        y: Tensor = self.down_proj(F.silu(gate) * up)
+        return y
 
 
 class GeluMLP(nn.Module):
@@ -103,7 +112,8 @@ class GeluMLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+        y: Tensor = self.down_proj(F.gelu(self.up_proj(x), approximate="tanh"))
+        return y
 
 
 def build_norm(config: ModelConfig) -> nn.Module:
@@ -125,7 +135,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation))
-        return x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
+        y: Tensor = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
+        return y
 
 
 class Transformer(nn.Module):
@@ -151,20 +162,49 @@ class Transformer(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
 
     def forward(self, ids_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
-        T = ids_BT.shape[1]
-        x = self.embed_tokens(ids_BT)
-        rotation = None
-        if self.config.family == "gpt2":
-            x = x + self.embed_positions.weight[:T]
-        else:
-            rotation = (self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype))
-        x = self.dropout(x)
+        x, rotation = self.embed(ids_BT)
         for layer in self.layers:
             x = layer(x, rotation)
-        logits = self.lm_head(self.norm(x))
         if targets_BT is None:
+            logits: Tensor = self.lm_head(self.norm(x))
             return logits
+        return self.head_loss(x, targets_BT)
+
+    def embed(self, ids_BT: Tensor, start: int = 0) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Embeddings [B, T, D] of tokens at positions ``start`` on, and the rotation of those positions."""
+        x = self.embed_tokens(ids_BT)
+        positions = slice(start, start + ids_BT.shape[1])
+        if self.config.family == "gpt2":
+            return self.dropout(x + self.embed_positions.weight[positions]), None
+        return self.dropout(x), (self.cos[positions].to(x.dtype), self.sin[positions].to(x.dtype))
+
+    def head_loss(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Mean next-token loss in nats, in float32; a method of its own so that it can be compiled alone."""
+        logits = self.lm_head(self.norm(x_BTD))
         return F.cross_entropy(logits.view(-1, logits.shape[-1]).float(), targets_BT.reshape(-1))
+
+    def compile_parts(self) -> None:
+        """Compiles one block (all layers share its code) and the head with its loss: most of the gain of
+        compiling the whole, for a third of the time (docs/log.md)."""
+        for layer in self.layers:
+            layer.compile()
+        self.head_loss = torch.compile(self.head_loss)  # type: ignore[method-assign]
+
+
+@contextmanager
+def inference(model: Transformer) -> Iterator[None]:
+    """No dropout and no autograd; the training mode comes back afterwards.
+
+    Compiled blocks run eagerly meanwhile: shapes vary here, and each would be compiled anew.
+    """
+    compiled = any(layer._compiled_call_impl is not None for layer in model.layers)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
+    finally:
+        model.train(was_training)
 
 
 def rotary_tables(config: ModelConfig) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,151 @@
+"""The command line: verbs and their options; no logic of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from isoflop.core.errors import IsoflopError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Text and a budget in; the best language model that budget buys, and the proof, out.",
+)
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+BudgetOption = Annotated[
+    str, typer.Option("--budget", "-b", help="30min, 2h, 1e15flop, '$5', 0.2kWh, 50gCO2e ... everything included.")
+]
+
+ALLOCATOR = (
+    "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
+)
+"""Keeps large tensors' memory instead of returning it to the kernel and faulting it in again each step."""
+
+
+@app.command(
+    epilog="Examples:  isoflop run --budget 10min  |  isoflop run my-texts/ --budget 2h --out study  |  "
+    "isoflop run --budget '$5' --price-per-hour 0.40"
+)
+def run(
+    texts: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="TEXT...", help="Files or folders: .txt .md .jsonl .parquet, also .gz .zst. None: demo."
+        ),
+    ] = None,
+    budget: BudgetOption = ...,  # type: ignore[assignment]
+    out: Annotated[Path, typer.Option("--out", "-o", help="The study folder to make.")] = Path("study"),
+    price_per_hour: Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")] = None,
+    grid: Annotated[
+        str, typer.Option(help="Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh.")
+    ] = "world",
+    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the data order.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Get the best model that a budget buys from your text, and a report of what was promised and what happened."""
+    from isoflop import verbs
+
+    _tune_process()
+    study = verbs.start(
+        texts or [], budget=budget, out=out, price_per_hour=price_per_hour, grid=grid, seed=seed, quiet=quiet or as_json
+    )
+    _print_summary(study, as_json)
+
+
+@app.command(epilog="Example:  isoflop resume study/")
+def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Go on with a study after Ctrl-C, a crash or a reboot."""
+    from isoflop import verbs
+
+    _tune_process()
+    verbs.resume(study, quiet=quiet or as_json)
+    _print_summary(study, as_json)
+
+
+@app.command(epilog="Example:  isoflop plan study/ --budget 8h")
+def plan(study: StudyArgument, budget: BudgetOption = ..., as_json: Json = False) -> None:  # type: ignore[assignment]
+    """What would another budget buy? Seconds; nothing is trained."""
+    from isoflop import verbs
+
+    answer = verbs.plan(study, budget)
+    typer.echo(json.dumps(answer, indent=2) if as_json else verbs.told(answer))
+
+
+@app.command(epilog='Example:  isoflop generate study/ "My fellow citizens"')
+def generate(
+    study: StudyArgument,
+    prompt: Annotated[str, typer.Argument(help="The beginning of the text.")] = "",
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 200,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw among this many likeliest tokens; 0: all.")] = 50,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Continue a text with the study's model."""
+    from isoflop import verbs
+
+    new = verbs.generate(study, prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, seed=seed)
+    typer.echo(json.dumps({"prompt": prompt, "text": new}) if as_json else prompt + new)
+
+
+@app.command(epilog="Example:  isoflop report study/")
+def report(study: StudyArgument, as_json: Json = False) -> None:
+    """Write the study's one-file HTML report anew and print its path."""
+    from isoflop.report.page import build_report
+    from isoflop.report.terminal import facts
+
+    path = build_report(study)
+    typer.echo(json.dumps(facts(study)) if as_json else str(path))
+
+
+@app.command(epilog="Example:  isoflop measure --json")
+def measure(as_json: Json = False) -> None:
+    """What this machine can do: matrix products, training steps, watts."""
+    from isoflop import verbs
+
+    _tune_process()
+    machine = verbs.measure_machine()
+    typer.echo(json.dumps(machine, indent=2) if as_json else verbs.machine_told(machine))
+
+
+def _print_summary(study: Path, as_json: bool) -> None:
+    from isoflop.report.terminal import facts, summary
+
+    typer.echo(json.dumps(facts(study)) if as_json else summary(study))
+
+
+def _tune_process() -> None:
+    """Starts this process again with glibc's allocator set for training (it reads its settings only at start)."""
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        os.environ["GLIBC_TUNABLES"] = ALLOCATOR
+        os.execv(sys.executable, [sys.executable, "-m", "isoflop", *sys.argv[1:]])
+
+
+def main() -> Any:
+    """Entry point: a person's mistakes become one line on stderr and exit code 2."""
+    try:
+        app()
+    except IsoflopError as error:
+        typer.echo(f"isoflop: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("isoflop: interrupted; go on with: isoflop resume", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

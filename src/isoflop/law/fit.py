@@ -1,0 +1,215 @@
+"""The scaling law of a study: fitted by maximum a posteriori, with draws that carry its uncertainty.
+
+Intervals come from randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every draw perturbs the
+log losses by their noise and the prior means by their spread, and fits again. On a linear model this samples the
+posterior exactly; ``tests/law/test_fit.py`` measures the coverage on this one by simulation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isoflop.core.errors import StudyError
+from isoflop.core.products import LawPoint, LawReport, StudyWarning
+from isoflop.law import forms
+from isoflop.law import prior as trust
+from isoflop.law.forms import PARAMETERS, Array
+from isoflop.law.predict import Law
+from isoflop.law.prior import Prior
+from isoflop.law.solve import Problem, best_of, minimise
+
+_GAUSSIAN_SHARE = math.erf(trust.HUBER_DELTA / math.sqrt(2))
+"""E[w z^2] of a standard normal z under Huber's weights w = min(1, delta / |z|): by parts, P(|z| <= delta)."""
+
+
+def fit(
+    points: Sequence[LawPoint],
+    *,
+    prior: Prior | None = None,
+    form: str = "repeated_chinchilla",
+    num_draws: int = 400,
+    seed: int = 0,
+) -> Law:
+    """Fits ``form`` (one of ``forms.FORMS``) to finished runs under ``prior`` (default ``Prior.published``).
+
+    Points count by the sd of their log loss: noise / loss, and a misfit of the form that grows until it explains the
+    residuals. Raises ``StudyError`` where there are no points or a number in one is not positive and finite.
+    """
+    _check(points)
+    fitted = _maximum(points, prior, form)
+    draws = _draws(fitted, num_draws, seed)
+    prior_dominated = _prior_dominated(fitted.problem, draws)
+    natural_draws = forms.natural(fitted.in_ones(draws))
+    errors = natural_draws.std(axis=0, ddof=1)
+    return Law.from_report(
+        LawReport(
+            form=form,
+            parameters=_named(forms.natural(fitted.in_ones(fitted.theta))),
+            standard_errors=_named(errors),
+            prior_dominated=prior_dominated,
+            draws=natural_draws.tolist(),
+            residual_sd=fitted.residual_sd(),
+            points=list(points),
+            heldout_error=_heldout_error(points, prior, form),
+            warnings=_warnings(points, prior_dominated),
+        )
+    )
+
+
+def fit_hoffmann(points: Sequence[LawPoint], *, form: str = "chinchilla") -> tuple[dict[str, float], float]:
+    """Natural parameters and objective by Hoffmann et al. 2022, eq. 9: the sum of Huber(1e-3) of log residuals.
+
+    For comparison with published fits: no prior, every point counts the same. Raises ``StudyError`` as ``fit`` does.
+    """
+    _check(points)
+    flat = Prior.flat(min(point.loss for point in points))
+    problem, *units = _problem(points, flat, form, model_sd=0.0)
+    # Huber_delta(r) = delta^2 Huber_1(r / delta)
+    problem = replace(problem, sigma=np.full(len(points), 1e-3), delta=1.0)
+    theta, _ = best_of(problem, _starts(problem), iterations=2000)
+    residuals = problem.residuals(theta[None]) * 1e-3
+    return _named(forms.natural(forms.rescaled(theta, *units))), float(forms.huber(residuals, 1e-3).sum())
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A problem, the units of N and D it counts in, and its maximum a posteriori."""
+
+    problem: Problem
+    size_unit: float
+    token_unit: float
+    theta: Array
+
+    def in_ones(self, theta: Array) -> Array:
+        return forms.rescaled(theta, self.size_unit, self.token_unit)
+
+    def residual_sd(self) -> float:
+        """Sd of the log-loss residuals, outliers weighted down, over points less effective parameters.
+
+        Effective parameters: the trace of (curvature of the points) (whole curvature)^-1 (Moody 1992). The weights
+        take away a share of Gaussian residuals' squares that is given back, so that the sd is right for them.
+        """
+        theta = self.theta[None]
+        _, from_points = self.problem.slopes(theta)
+        whole = from_points[0] + np.diag(self.problem.prior_sd**-2.0)
+        num_effective = float(np.trace(np.linalg.solve(whole, from_points[0])))
+        standardised = self.problem.residuals(theta)[0]
+        squares = self.problem.weights(standardised) * (standardised * self.problem.sigma) ** 2
+        return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
+
+
+def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fitted:
+    """The fit, repeated while the form's misfit must grow for noise and misfit together to explain the residuals.
+
+    Weighting outliers down by a scatter set too small hides part of it, so one step is not enough: the misfit grows
+    to a fixed point (within 2 %).
+    """
+    prior = prior or Prior.published(min(point.loss for point in points))
+    noise = float(np.mean([(point.noise / point.loss) ** 2 for point in points]))
+    model_sd = trust.MODEL_SD
+    for _ in range(20):
+        fitted = _fit_once(points, prior, form, model_sd)
+        needed = math.sqrt(max(fitted.residual_sd() ** 2 - noise, 0.0))
+        if needed <= 1.02 * model_sd:
+            break
+        model_sd = needed
+    return fitted
+
+
+def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Fitted:
+    problem, size_unit, token_unit = _problem(points, prior, form, model_sd)
+    theta, _ = best_of(problem, _starts(problem))
+    return _Fitted(problem, size_unit, token_unit, theta)
+
+
+def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> tuple[Problem, float, float]:
+    """The problem in units of the geometric means of N and D, and these two."""
+    size, tokens, unique, loss, noise = np.array(
+        [(p.num_parameters, p.tokens, p.unique_tokens, p.loss, p.noise) for p in points], dtype=float
+    ).T
+    size_unit, token_unit = (float(np.exp(np.log(values).mean())) for values in (size, tokens))
+    problem = Problem(
+        form=form,
+        size=size / size_unit,
+        tokens=tokens / token_unit,
+        unique=unique / token_unit,
+        log_losses=np.log(loss)[None],
+        sigma=np.hypot(noise / loss, model_sd),
+        prior_mean=np.array([prior.mean]),
+        prior_sd=np.array(prior.sd),
+        delta=trust.HUBER_DELTA,
+    )
+    return problem, size_unit, token_unit
+
+
+def _starts(problem: Problem) -> Array:
+    """[27, 7]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
+    lowest = float(np.exp(problem.log_losses.min()))
+    grid = [
+        (math.log(share * lowest), *[math.log(0.5 * (1 - share) * lowest)] * 2, alpha, beta)
+        for share, alpha, beta in itertools.product((0.3, 0.6, 0.9), (0.2, 0.35, 0.6), (0.2, 0.35, 0.6))
+    ]
+    return np.hstack([np.array(grid), np.tile(problem.prior_mean[:, 5:], (len(grid), 1))])
+
+
+def _draws(fitted: _Fitted, num_draws: int, seed: int) -> Array:
+    """[num_draws, 7] samples of theta by randomise-then-optimise."""
+    rng = np.random.default_rng(seed)
+    problem = fitted.problem
+    perturbed = replace(
+        problem,
+        log_losses=problem.log_losses + problem.sigma * rng.standard_normal((num_draws, len(problem.sigma))),
+        prior_mean=problem.prior_mean + problem.prior_sd * rng.standard_normal((num_draws, 7)),
+    )
+    theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
+    return theta
+
+
+def _prior_dominated(problem: Problem, draws: Array) -> list[str]:
+    shares = draws.std(axis=0, ddof=1) / problem.prior_sd
+    return [name for name, share in zip(PARAMETERS, shares, strict=True) if share > trust.IDENTIFIED_BELOW]
+
+
+def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -> float | None:
+    """Predicted over measured loss of the costliest point, less 1, from the others; None with fewer than 4 points."""
+    if len(points) < 4:
+        return None
+    costliest = max(points, key=lambda point: point.num_parameters * point.tokens)
+    fitted = _maximum([point for point in points if point is not costliest], prior, form)
+    where = [costliest.num_parameters], [costliest.tokens], [costliest.unique_tokens]
+    predicted = forms.loss(fitted.in_ones(fitted.theta), *where, form=form)[0]
+    return float(predicted / costliest.loss - 1.0)
+
+
+def _warnings(points: Sequence[LawPoint], prior_dominated: list[str]) -> list[StudyWarning]:
+    warnings = []
+    num_sizes = len({point.num_parameters for point in points})
+    if num_sizes < 3:
+        message = f"the pilots have {num_sizes} distinct sizes; a law in N needs 3 or more"
+        warnings.append(StudyWarning("too_few_sizes", message))
+    borrowed = [name for name in ("alpha", "beta") if name in prior_dominated]
+    if borrowed:
+        message = f"the pilots do not identify {' and '.join(borrowed)}: published values decide"
+        warnings.append(StudyWarning("exponents_from_prior", message))
+    return warnings
+
+
+def _named(parameters: Array) -> dict[str, float]:
+    return dict(zip(PARAMETERS, parameters.tolist(), strict=True))
+
+
+def _check(points: Sequence[LawPoint]) -> None:
+    if not points:
+        raise StudyError("no finished run to fit a law to", remedy="Let at least one pilot finish")
+    for point in points:
+        positive = (point.num_parameters, point.tokens, point.unique_tokens, point.loss)
+        if not (all(math.isfinite(value) and value > 0 for value in positive) and 0 <= point.noise < math.inf):
+            remedy = "Remove the run from records.jsonl or train it again"
+            raise StudyError(
+                "a size, token count, loss or noise is not a positive number", where=point.run, remedy=remedy
+            )

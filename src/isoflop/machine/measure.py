@@ -1,0 +1,162 @@
+"""What this machine can do, by doing it: matrix products, real training steps, and how much they vary."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from isoflop.core.products import Machine, Recipe, StepTiming, StudyWarning
+from isoflop.machine.power import detect_power
+from isoflop.model.config import ModelConfig
+
+MATMUL_SIZE = 1024
+REFERENCE_BATCH_TOKENS = 2048
+MIN_STEPS = 3
+NOISY = 0.15
+"""Relative spread of step times above which forecasts of time deserve a warning."""
+
+
+def measure(
+    shapes: list[ModelConfig], *, seconds: float, side_by_side: Callable[[ModelConfig, Recipe, str], float] | None
+) -> Machine:
+    """Measures for about ``seconds``: matmul peaks, the faster dtype, and steps of ``shapes`` at two batch sizes.
+
+    ``side_by_side`` trains one process a core and returns their tokens/s together, or is None where there is
+    one core or an accelerator.
+    """
+    device = pick_device()
+    peaks = {name: matmul_peak(name, device) for name in ("float32", "bfloat16")}
+    share = seconds / (2 * len(shapes) + 3)
+    middle = shapes[len(shapes) // 2]
+    recipe = timing_recipe(middle, REFERENCE_BATCH_TOKENS)
+    contest = {name: time_steps(middle, recipe, dtype=name, device=device, seconds=share) for name in peaks}
+    dtype = min(contest, key=lambda name: contest[name].seconds)
+    timings = list(contest.values())
+    for config in shapes:
+        for batch in (REFERENCE_BATCH_TOKENS // 4, REFERENCE_BATCH_TOKENS * 2):
+            timings.append(time_steps(config, timing_recipe(config, batch), dtype=dtype, device=device, seconds=share))
+    gain = 1.0
+    if side_by_side is not None:
+        alone = recipe.batch_tokens / contest[dtype].seconds
+        gain = side_by_side(middle, recipe, dtype) / alone
+    noise = float(np.median([timing.seconds_sd / timing.seconds for timing in timings]))
+    return Machine(
+        cpu=cpu_name(),
+        device=str(device),
+        num_cores=usable_cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        torch_version=str(torch.__version__),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        matmul_flops_per_second=peaks,
+        dtype=dtype,
+        timings=timings,
+        side_by_side_gain=gain,
+        compile_speedup=1.0,
+        compile_seconds=0.0,
+        noise=noise,
+        power=detect_power(),
+        warnings=_warnings(noise),
+    )
+
+
+def _warnings(noise: float) -> list[StudyWarning]:
+    if noise <= NOISY:
+        return []
+    text = f"step times vary by {noise:.0%} (1 sd): something else uses this machine; forecasts of time are as loose"
+    return [StudyWarning("noisy_machine", text)]
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def usable_cores() -> int:
+    """Cores this process may run on (a container's or Slurm's share, not the machine's)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The model name the kernel gives, or the platform's."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def matmul_peak(dtype: str, device: torch.device, *, seconds: float = 0.25) -> float:
+    """FLOP/s of a square product with all threads: the median of repeated products for about ``seconds``."""
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    size = MATMUL_SIZE if device.type == "cpu" else 8 * MATMUL_SIZE
+    a = torch.randn(size, size, device=device).to(kind)
+    times = _repeat(lambda: a @ a, device, seconds=seconds)
+    return 2 * size**3 / float(np.median(times))
+
+
+def timing_recipe(config: ModelConfig, batch_tokens: int) -> Recipe:
+    """A recipe for steps whose losses do not matter."""
+    context = min(config.max_position_embeddings, batch_tokens)
+    return Recipe(
+        optimizer="muon",
+        context=context,
+        batch_tokens=batch_tokens // context * context,
+        num_steps=1000,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        warmup_fraction=0.0,
+        decay_fraction=0.0,
+        clip_norm=1.0,
+        seed=0,
+        unique_tokens=1 << 16,
+    )
+
+
+def time_steps(
+    config: ModelConfig, recipe: Recipe, *, dtype: str, device: torch.device, seconds: float, compiled: bool = False
+) -> StepTiming:
+    """Times whole training steps on random tokens, at least three after two to warm up, for about ``seconds``."""
+    from isoflop.train.trainer import Trainer
+
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint16)
+    trainer = Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device))
+    times = _repeat(lambda: trainer.step()[0].item(), device, seconds=seconds)
+    return StepTiming(
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        vocab_size=config.vocab_size,
+        batch_tokens=recipe.batch_tokens,
+        context=recipe.context,
+        num_threads=torch.get_num_threads(),
+        num_processes=1,
+        dtype=dtype,
+        compiled=compiled,
+        seconds=float(np.median(times)),
+        seconds_sd=float(np.std(times)),
+    )
+
+
+def _repeat(work: Callable[[], object], device: torch.device, *, seconds: float) -> list[float]:
+    """Times of single calls, two warm-up calls left out."""
+    for _ in range(2):
+        work()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < MIN_STEPS or time.perf_counter() < end:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return times

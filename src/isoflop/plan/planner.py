@@ -1,0 +1,208 @@
+"""From machine, law and budget to the plan: the shape whose expected loss is least in the time there is."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoflop.core.errors import BudgetError
+from isoflop.core.products import (
+    Candidate,
+    CorpusManifest,
+    Forecast,
+    Interval,
+    Machine,
+    Plan,
+    StudyWarning,
+    WhatIf,
+)
+from isoflop.law.predict import Law
+from isoflop.machine.power import joules
+from isoflop.machine.throughput import Throughput
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters, flops_per_token, memory_bytes
+from isoflop.plan.guess import tokens_in
+from isoflop.plan.rules import batch_tokens, recipe_for
+
+MEMORY_SHARE = 0.8
+"""Share of the machine's memory a plan may use."""
+PROCESS_BYTES = 400_000_000
+"""What Python and torch take before any tensor."""
+Z90 = 1.645
+TIME_SD = 0.01
+"""Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the plan is made of."""
+
+    machine: Machine
+    throughput: Throughput
+    law: Law
+    manifest: CorpusManifest
+    shapes: tuple[ModelConfig, ...]
+    context: int
+    seed: int
+    heldout_sd: float
+    """Relative spread of the loss over which documents are held out (validation against test)."""
+    dollars_per_hour: float | None
+    grams_co2e_per_kwh: float | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One shape with what a training time buys at it."""
+
+    config: ModelConfig
+    tokens: float
+    loss: float
+    """Expected over the law's draws, nats per token."""
+    candidate: Candidate
+
+
+def consider(question: Question, *, seconds: float, speedup: float) -> list[Choice]:
+    """Every shape of the ladder that the time allows at least one pass of the smallest batch, in order of size."""
+    choices = []
+    for config in question.shapes:
+        tokens = tokens_in(question.throughput, config, context=question.context, seconds=seconds, speedup=speedup)
+        if tokens < 1000 * question.context:
+            break  # larger ones get fewer still
+        choices.append(_choice(question, config, tokens))
+    if not choices:
+        raise BudgetError(
+            f"{seconds:.0f} s of training are too few for the smallest model", remedy="Give a larger budget"
+        )
+    return choices
+
+
+def best(choices: list[Choice]) -> Choice:
+    """The least expected loss among shapes that fit in memory."""
+    fitting = [choice for choice in choices if choice.candidate.fits_memory]
+    if not fitting:
+        raise BudgetError("no model fits in this machine's memory", remedy="Use a machine with more memory")
+    return min(fitting, key=lambda choice: choice.loss)
+
+
+def _choice(question: Question, config: ModelConfig, tokens: float) -> Choice:
+    counts = count_parameters(config)
+    unique = question.manifest.train.num_tokens
+    loss = float(np.mean(question.law.draw_losses(counts.matmul, tokens, unique)))
+    candidate = Candidate(
+        num_parameters=counts,
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        tokens=tokens,
+        epochs=tokens / unique,
+        bits_per_byte=forecast_bits(question, config, tokens),
+        fits_memory=_memory(question, config, tokens) <= MEMORY_SHARE * question.machine.memory_bytes,
+    )
+    return Choice(config, tokens, loss, candidate)
+
+
+def _memory(question: Question, config: ModelConfig, tokens: float) -> int:
+    batch = batch_tokens(tokens, context=question.context)
+    return PROCESS_BYTES + memory_bytes(config, batch, question.context, question.machine.dtype)  # type: ignore[arg-type]
+
+
+def forecast_loss(question: Question, config: ModelConfig, tokens: float) -> Interval:
+    """90 % interval of the validation loss, nats per token."""
+    size = count_parameters(config).matmul
+    return question.law.predict(size, tokens, question.manifest.train.num_tokens).interval()
+
+
+def forecast_bits(question: Question, config: ModelConfig, tokens: float) -> Interval:
+    """90 % interval of the test bits per byte: the loss's, widened by how much held-out documents differ."""
+    loss = forecast_loss(question, config, tokens)
+    per_nat = bits_per_nat(question.manifest)
+    low = math.hypot(math.log(loss.central / loss.low), Z90 * question.heldout_sd)
+    high = math.hypot(math.log(loss.high / loss.central), Z90 * question.heldout_sd)
+    central = loss.central * per_nat
+    return Interval(central, central * math.exp(-low), central * math.exp(high))
+
+
+def bits_per_nat(manifest: CorpusManifest) -> float:
+    """Bits per byte of one nat per token on the validation split."""
+    return manifest.val.num_tokens / manifest.val.num_bytes / math.log(2)
+
+
+def make_plan(
+    question: Question,
+    choice: Choice,
+    choices: list[Choice],
+    *,
+    budget_seconds: float,
+    training_seconds: float,
+    tokens_per_second: float,
+    compiled: bool,
+    num_threads: int,
+    continues: str | None,
+    what_if: list[WhatIf],
+    warnings: list[StudyWarning],
+) -> Plan:
+    """The plan of a chosen shape at its measured speed."""
+    unique = question.manifest.train.num_tokens
+    tokens = tokens_per_second * training_seconds
+    counts = count_parameters(choice.config)
+    recipe = recipe_for(counts.matmul, tokens, context=question.context, unique_tokens=unique, seed=question.seed)
+    tokens = float(recipe.num_steps * recipe.batch_tokens)
+    flops = tokens * flops_per_token(choice.config, context=question.context)
+    return Plan(
+        model=dataclasses.asdict(choice.config),
+        num_parameters=counts,
+        recipe=recipe,
+        tokens=int(tokens),
+        epochs=tokens / unique,
+        dtype=question.machine.dtype,
+        compiled=compiled,
+        num_threads=num_threads,
+        continues=continues,
+        training_seconds=training_seconds,
+        tokens_per_second=tokens_per_second,
+        flops=flops,
+        memory_bytes=_memory(question, choice.config, tokens),
+        forecast=_forecast(question, choice.config, tokens, budget_seconds),
+        candidates=[other.candidate for other in choices],
+        what_if=what_if,
+        warnings=warnings + question.law.warnings_for(counts.matmul, tokens, unique),
+    )
+
+
+def _forecast(question: Question, config: ModelConfig, tokens: float, budget_seconds: float) -> Forecast:
+    machine = question.machine
+    seconds = Interval(budget_seconds, budget_seconds * (1 - Z90 * TIME_SD), budget_seconds * (1 + Z90 * TIME_SD))
+    energy = joules(
+        machine.power,
+        busy_core_seconds=budget_seconds * machine.num_cores * 0.95,
+        wall_seconds=budget_seconds,
+        num_cores=machine.num_cores,
+    )
+    grams, price = question.grams_co2e_per_kwh, question.dollars_per_hour
+    return Forecast(
+        bits_per_byte=forecast_bits(question, config, tokens),
+        loss=forecast_loss(question, config, tokens),
+        seconds=seconds,
+        joules=energy,
+        dollars=None if price is None else seconds.scaled(price / 3600),
+        grams_co2e=None if grams is None else energy.scaled(grams / 3.6e6),
+    )
+
+
+def what_if(question: Question, *, budget_seconds: float, training_seconds: float, speedup: float) -> list[WhatIf]:
+    """What 1, 2 and 10 times the budget would buy, the part of it that trains growing in proportion."""
+    answers = []
+    for factor in (1.0, 2.0, 10.0):
+        winner = best(consider(question, seconds=training_seconds * factor, speedup=speedup))
+        answers.append(
+            WhatIf(
+                budget_seconds=budget_seconds * factor,
+                num_parameters=winner.candidate.num_parameters.matmul,
+                tokens=winner.tokens,
+                epochs=winner.candidate.epochs,
+                bits_per_byte=winner.candidate.bits_per_byte,
+            )
+        )
+    return answers

@@ -1,0 +1,66 @@
+"""Hyperparameters as functions of model size N and training tokens D, never of the sweep they are part of.
+
+A rule that depends on the sweep (its budget, its reference run) bends both arms of an IsoFLOP curve and moves
+its minimum; see docs/architecture.md. Constants are set by the experiments in docs/log.md.
+"""
+
+from __future__ import annotations
+
+import math
+
+from isoflop.core.products import Recipe
+
+WARMUP_FRACTION = 0.02
+DECAY_FRACTION = 0.4
+CLIP_NORM = 1.0
+MIN_BATCH_TOKENS = 512
+REFERENCE_RATE = 0.015
+"""Peak rate of the hidden matrices at the reference N and D below."""
+REFERENCE_PARAMETERS = 1e6
+REFERENCE_TOKENS = 4e6
+WEIGHT_DECAY = 0.1
+
+
+def context_for(flops: float) -> int:
+    """Sequence length, in tokens: longer text only pays once the model can use it (assumption, coarse steps)."""
+    for context, below in ((256, 1e16), (512, 1e18), (1024, 1e20)):
+        if flops < below:
+            return context
+    return 2048
+
+
+def batch_tokens(tokens: float, *, context: int) -> int:
+    """Step Law's optimum 0.58 D^0.571 (Li et al. 2025, arXiv 2503.04715), in whole sequences.
+
+    Fitted at 1e9-1e11 tokens; that it holds down to 1e6 was checked here (docs/log.md).
+    """
+    wanted = max(MIN_BATCH_TOKENS, 0.58 * tokens**0.571)
+    return context * max(1, round(wanted / context))
+
+
+def learning_rate(num_parameters: float, tokens: float) -> float:
+    """Peak rate of the hidden matrices (Muon's update has AdamW's size, so the two share a scale).
+
+    Exponents from the learning-rate brackets of docs/log.md; much flatter in N than Step Law's -0.713, as is
+    expected of orthogonalised updates.
+    """
+    del tokens  # no dependence was measurable over 0.25-8 M tokens
+    return REFERENCE_RATE * (num_parameters / REFERENCE_PARAMETERS) ** -0.2
+
+
+def recipe_for(num_parameters: float, tokens: float, *, context: int, unique_tokens: int, seed: int) -> Recipe:
+    """The recipe of a run of N matmul parameters on D tokens, of which ``unique_tokens`` differ."""
+    batch = batch_tokens(tokens, context=context)
+    return Recipe(
+        optimizer="muon",
+        context=context,
+        batch_tokens=batch,
+        num_steps=max(1, math.floor(tokens / batch)),
+        learning_rate=learning_rate(num_parameters, tokens),
+        weight_decay=WEIGHT_DECAY,
+        warmup_fraction=WARMUP_FRACTION,
+        decay_fraction=DECAY_FRACTION,
+        clip_norm=CLIP_NORM,
+        seed=seed,
+        unique_tokens=unique_tokens,
+    )

@@ -1,0 +1,80 @@
+"""``isoflop run`` and ``resume``: the stages in order, each skipped when its product is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+
+from isoflop import stages
+from isoflop.core.records import StageFinished, StageStarted, read_records
+from isoflop.core.session import Session
+from isoflop.machine.measure import pick_device, usable_cores
+from isoflop.machine.monitor import Monitor
+from isoflop.study import Study, open_session
+from isoflop.train.workers import Workers
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, how to tell that it is done, and its work."""
+
+    name: str
+    done: Callable[[Study], bool]
+    work: Callable[[Study, Session, Workers | None], None]
+
+
+STAGES = (
+    Stage("prepare", lambda study: study.has("corpus/manifest.json"), lambda s, e, w: stages.prepare(s, e)),
+    Stage("measure", lambda study: study.has("machine.json"), stages.measure_machine),
+    Stage("pilots", lambda study: finished(study, "pilots"), stages.run_pilots),
+    Stage("law", lambda study: study.has("law.json"), lambda s, e, w: stages.fit_law(s, e)),
+    Stage("plan", lambda study: study.has("plan.json"), lambda s, e, w: stages.plan(s, e)),
+    Stage("train", lambda study: finished(study, "train"), lambda s, e, w: stages.train(s, e)),
+    Stage("evaluate", lambda study: finished(study, "evaluate"), lambda s, e, w: stages.evaluate(s, e)),
+    Stage("export", lambda study: study.has("model/config.json"), lambda s, e, w: stages.export(s, e)),
+    Stage("report", lambda study: False, lambda s, e, w: stages.report(s, e)),
+)
+
+
+def finished(study: Study, stage: str) -> bool:
+    """Whether the records say that the stage came to its end."""
+    return any(
+        isinstance(stamped.record, StageFinished) and stamped.record.stage == stage
+        for stamped in read_records(study.records)
+    )
+
+
+def carry_out(study: Study, *, command: str, quiet: bool) -> None:
+    """Does every stage of the study that is not done yet."""
+    torch.set_num_threads(usable_cores())
+    with open_session(study, command=command, quiet=quiet) as (session, monitor), ExitStack() as stack:
+        todo = [stage for stage in STAGES if not stage.done(study)]
+        workers = _workers() if any(stage.name in ("measure", "pilots") for stage in todo) else None
+        if workers is not None:
+            stack.enter_context(workers)
+        for stage in todo:
+            if stage.name == "law" and workers is not None:
+                stack.close()  # the pilots are over; their processes' memory and cores are free again
+                workers = None
+            _do(stage, study, session, monitor, workers)
+
+
+def _do(stage: Stage, study: Study, session: Session, monitor: Monitor, workers: Workers | None) -> None:
+    session.write(StageStarted(stage.name))
+    session.progress.stage(stage.name)
+    monitor.stage = stage.name
+    left = session.seconds_left()
+    stage.work(study, session, workers)
+    session.write(StageFinished(stage.name, left - session.seconds_left()))
+
+
+def _workers() -> Workers | None:
+    """One worker a core, started early so that loading torch overlaps with preparing text; None on one core or a GPU."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(usable_cores()))
+    if len(cores) < 2 or pick_device().type == "cuda":
+        return None
+    return Workers(cores)

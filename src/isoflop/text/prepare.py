@@ -1,0 +1,147 @@
+"""The corpus stage: text files in, ``corpus/`` out. The manifest is written last: without it there is no corpus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from isoflop.core import codec
+from isoflop.core.errors import CorruptFileError, StudyError
+from isoflop.core.files import disk_errors, file_sha256, read_json, verify, write_json, write_text
+from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
+from isoflop.text.demo import demo_source, is_demo
+from isoflop.text.pack import open_documents, open_split, write_split
+from isoflop.text.read import Reading, fingerprint, read
+from isoflop.text.split import Partition, num_bytes, split
+from isoflop.text.tokenizer import choose_vocab_size, parse_tokenizer, train_tokenizer
+
+__all__ = ["fingerprint", "load", "open_documents", "open_split", "open_tokenizer", "prepare"]
+
+MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
+_TINY_TOKENS = 100_000
+_READ_SHARE, _TRAINED_SHARE = 0.1, 0.3
+
+Progress = Callable[[float, str], None]
+
+
+def prepare(
+    inputs: list[Path],
+    out: Path,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    vocab_size: int | None = None,
+) -> CorpusManifest:
+    """Reads, splits, tokenizes and packs ``inputs`` into the folder ``out``; what a killed attempt left there goes.
+
+    ``progress`` is told the share done and what is going on. Raises `TextError` for text that cannot be used (then
+    nothing is written) and `DiskError` where ``out`` cannot be written.
+    """
+    tell = progress or (lambda fraction, activity: None)
+    reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
+    partition = split(reading.documents, seed=seed)
+    tell(_READ_SHARE, "training the tokenizer")
+    kept = sum(map(num_bytes, (partition.train, partition.val, partition.test)))
+    size = choose_vocab_size(kept) if vocab_size is None else vocab_size
+    tokenizer = train_tokenizer(partition.train, vocab_size=size)
+    _clear(out)
+    write_text(out / TOKENIZER, tokenizer.to_str())
+    splits = _write_splits(out, partition, tokenizer, tell)
+    manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
+    write_json(out / MANIFEST, codec.encode(manifest))
+    return manifest
+
+
+def load(out: Path) -> CorpusManifest:
+    """The manifest of a finished corpus.
+
+    Raises `StudyError` where there is none or it has another format version, `CorruptFileError` where it is damaged.
+    """
+    path = out / MANIFEST
+    if not path.is_file():
+        raise StudyError("no finished corpus here", where=str(out), remedy="Prepare the text first")
+    value = read_json(path)
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if version != FORMAT_VERSION:
+        found = f"the corpus has format version {version}, this isoflop reads {FORMAT_VERSION}"
+        raise StudyError(found, where=str(path), remedy="Use the isoflop that wrote it, or start a new study")
+    try:
+        manifest: CorpusManifest = codec.decode(CorpusManifest, value, where=str(path))
+    except ValueError as error:
+        raise CorruptFileError(str(error), remedy="Prepare the text again in a new folder") from error
+    return manifest
+
+
+def open_tokenizer(out: Path, manifest: CorpusManifest) -> Tokenizer:
+    """The corpus's tokenizer, its checksum verified; ``<|endoftext|>`` in a text is plain text to it."""
+    path = out / TOKENIZER
+    verify(path, manifest.tokenizer_sha256)
+    return parse_tokenizer(path.read_text(encoding="utf-8"))
+
+
+def _clear(out: Path) -> None:
+    """Removes an earlier attempt, the manifest first so that a kill in between leaves no corpus that looks whole."""
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)
+        for pattern in ("*.npy", ".*.npy.*", f".{TOKENIZER}.*", f".{MANIFEST}.*"):
+            for leftover in out.glob(pattern):
+                leftover.unlink()
+
+
+def _write_splits(out: Path, partition: Partition, tokenizer: Tokenizer, tell: Progress) -> dict[str, Split]:
+    parts = {"train": partition.train, "val": partition.val, "test": partition.test}
+    total = sum(map(num_bytes, parts.values()))
+    splits: dict[str, Split] = {}
+    for name, documents in parts.items():
+        before = sum(split.num_bytes for split in splits.values())
+
+        def progress(done: int, before: int = before, name: str = name) -> None:
+            tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * (before + done) / total, f"encoding {name}")
+
+        progress(0)
+        splits[name] = write_split(out, name, documents, tokenizer, progress=progress)
+    return splits
+
+
+def _manifest(
+    inputs: list[Path],
+    reading: Reading,
+    partition: Partition,
+    splits: dict[str, Split],
+    *,
+    vocab_size: int,
+    out: Path,
+) -> CorpusManifest:
+    demo = is_demo(inputs)
+    dropped = Counter(reading.num_dropped) + Counter(partition.num_dropped)
+    return CorpusManifest(
+        format_version=FORMAT_VERSION,
+        fingerprint=reading.fingerprint,
+        sources=[demo_source()] if demo else [str(path.absolute()) for path in inputs],
+        is_demo=demo,
+        num_files=reading.num_files,
+        num_documents=sum(split.num_documents for split in splits.values()),
+        num_bytes=sum(split.num_bytes for split in splits.values()),
+        num_dropped=dict(dropped),
+        vocab_size=vocab_size,
+        tokenizer_sha256=file_sha256(out / TOKENIZER),
+        tokens_per_byte=splits["train"].num_tokens / splits["train"].num_bytes,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"])],
+    )
+
+
+def _tiny(train: Split) -> list[StudyWarning]:
+    if train.num_tokens >= _TINY_TOKENS:
+        return []
+    message = (
+        f"only {train.num_tokens:,} training tokens: any model will learn them by heart before it learns much else"
+    )
+    return [StudyWarning("tiny_corpus", message)]

@@ -1,0 +1,117 @@
+"""Byte-level BPE (GPT-2's split rule): trained on a sample, lossless on every text, exact about bytes per token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from isoflop.core.errors import TextError
+from isoflop.text.read import Document
+
+END_OF_TEXT = "<|endoftext|>"
+END_OF_TEXT_ID = 0
+SMALLEST_VOCAB = 257
+"""256 bytes and end-of-text."""
+LARGEST_VOCAB = 1 << 16
+"""Ids are stored as uint16."""
+_SAMPLE_BYTES = 8_000_000
+_SAMPLE_PIECE_BYTES = 16_384
+_PIECE_BYTES = 16_384
+_SAFE_CUT = re.compile(rb"[!-~](?=[ \n])")
+
+
+def choose_vocab_size(num_bytes: int) -> int:
+    """Vocabulary for a corpus of ``num_bytes``: 1,024 below 1 MB, 2,048 to 5 MB, 4,096 to 100 MB, 8,192 above.
+
+    Powers of two keep the matrices round; small, because a rare token's row in the embedding and head is paid for by
+    every step and taught by few.
+    """
+    for bound, size in ((1_000_000, 1_024), (5_000_000, 2_048), (100_000_000, 4_096)):
+        if num_bytes < bound:
+            return size
+    return 8_192
+
+
+def train_tokenizer(documents: list[Document], *, vocab_size: int) -> Tokenizer:
+    """Trains on at most about 8 MB spread evenly over ``documents``.
+
+    The vocabulary has ``vocab_size`` entries, end-of-text (id 0) included, or fewer where the text repeats too little.
+    Raises `TextError` for a size outside [257, 65536].
+    """
+    if not SMALLEST_VOCAB <= vocab_size <= LARGEST_VOCAB:
+        allowed = f"between {SMALLEST_VOCAB} and {LARGEST_VOCAB}"
+        raise TextError(f"a vocabulary of {vocab_size} is not possible", remedy=f"Choose one {allowed}")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sample(documents), trainer)
+    return plain(tokenizer)
+
+
+def parse_tokenizer(serialized: str) -> Tokenizer:
+    """The tokenizer of a ``tokenizer.json``, treating text as `plain` does."""
+    return plain(Tokenizer.from_str(serialized))
+
+
+def plain(tokenizer: Tokenizer) -> Tokenizer:
+    """Makes ``<|endoftext|>`` written in a text encode as the 13 characters it is; the file format has no such flag."""
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
+    """int64 [vocab]: the bytes of text each token stands for; 0 for end-of-text.
+
+    A byte-level token is written with one character a byte (GPT-2's byte-to-unicode table), so its length is its bytes.
+    """
+    lengths = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    for token, index in tokenizer.get_vocab().items():
+        lengths[index] = 0 if index == END_OF_TEXT_ID else len(token)
+    return lengths
+
+
+def encode_all(tokenizer: Tokenizer, documents: list[Document]) -> list[np.ndarray]:
+    """uint16 ids of each document, followed by end-of-text."""
+    pieces = [cut_for_encoding(document.data) for document in documents]
+    encodings = iter(tokenizer.encode_batch_fast([piece for cut in pieces for piece in cut]))
+    return [_join([next(encodings).ids for _ in cut]) for cut in pieces]
+
+
+def cut_for_encoding(data: bytes) -> list[str]:
+    """Pieces of 16 kB and a little, so that threads share a long document; ids are those of the whole.
+
+    Cuts lie between a printable ASCII character and a space or line feed. GPT-2's split rule
+    ('s|'t|... | ?L+ | ?N+ | ?[^sLN]+ | s+(?!S) | s+, with s, S, L, N for its classes) has no match that goes from a
+    non-space into a space, and its look-ahead only follows spaces: a match ends at such a place whatever comes after,
+    and the next begins there whatever came before.
+    """
+    pieces = []
+    start = 0
+    while match := _SAFE_CUT.search(data, start + _PIECE_BYTES):
+        pieces.append(data[start : match.end()].decode())
+        start = match.end()
+    return [*pieces, data[start:].decode()]
+
+
+def _join(parts: list[list[int]]) -> np.ndarray:
+    arrays = [np.array(part, dtype=np.uint16) for part in parts]
+    return np.concatenate([*arrays, np.array([END_OF_TEXT_ID], dtype=np.uint16)])
+
+
+def _sample(documents: list[Document]) -> Iterator[str]:
+    """Every k-th piece of the text, with k such that about 8 MB are read."""
+    pieces = [
+        (document.data, start) for document in documents for start in range(0, len(document.data), _SAMPLE_PIECE_BYTES)
+    ]
+    total = sum(len(document.data) for document in documents)
+    for data, start in pieces[:: -(-total // _SAMPLE_BYTES)]:
+        yield data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")

@@ -1,0 +1,175 @@
+"""A pilot: one stable trunk of a size, with a decay branch at each token count the law should know.
+
+A constant rate serves every horizon, so one trunk yields a point at D, 2D, 4D for little more than the longest alone
+(Haegele et al. 2024, arXiv 2405.18392). Pilots run in worker processes of one thread each.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isoflop.core.products import Recipe
+from isoflop.core.records import PilotFinished, RecordLog, RunStarted, read_records
+from isoflop.evaluate.score import Scores, bits_per_byte_of, score_documents
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters, flops_per_token
+from isoflop.text.prepare import load, open_documents, open_split
+from isoflop.train.meter import StepMeter
+from isoflop.train.schedule import Anchor
+from isoflop.train.trainer import DTYPES, Snapshot, Trainer
+
+EVALUATION_BATCH_TOKENS = 8192
+LATE = 1.2
+"""A branch is cut short when its trunk runs this much slower than it was planned to."""
+MIN_STEPS = 100
+
+
+@dataclass(frozen=True)
+class PilotJob:
+    """What a worker needs to run a pilot; ``recipe.num_steps`` belongs to the longest branch."""
+
+    run: str
+    purpose: str
+    model: dict[str, Any]
+    recipe: Recipe
+    branch_steps: list[int]
+    seconds: float
+    """Wall seconds the plan gave it."""
+    dtype: str
+    num_val_tokens: int
+    corpus: Path
+    folder: Path
+    records: Path
+
+
+def run_pilot(job: PilotJob) -> list[PilotFinished]:
+    """Trains the trunk and its branches; returns (and records) one point a branch. Goes on where a kill left it."""
+    started = time.monotonic()
+    log = RecordLog(job.records)
+    points = [
+        stamped.record
+        for stamped in read_records(job.records)
+        if isinstance(stamped.record, PilotFinished) and stamped.record.run == job.run
+    ]
+    trainer = _build(job)
+    snapshot = Snapshot.load(job.folder)
+    if snapshot is not None:
+        trainer.restore(snapshot)
+    log.write(_run_started(job, trainer))
+    meter = StepMeter(log.write, job.run, trainer)
+    for steps in job.branch_steps[len(points) :]:
+        end = _affordable(steps, trainer, meter, left=job.seconds - (time.monotonic() - started))
+        if end <= trainer.num_done + MIN_STEPS and points:
+            break
+        snapshot = _branch(trainer, meter, end)
+        points.append(_finished(job, trainer, seconds=time.monotonic() - started))
+        log.write(points[-1])
+        trainer.restore(snapshot)
+        snapshot.save(job.folder)
+    log.close()
+    return points
+
+
+def _build(job: PilotJob) -> Trainer:
+    shards = open_split(job.corpus, load(job.corpus).train)
+    return Trainer(ModelConfig(**job.model), job.recipe, shards, dtype=job.dtype)
+
+
+def _affordable(steps: int, trainer: Trainer, meter: StepMeter, *, left: float) -> int:
+    """``steps``, or fewer where the machine is so much slower than planned that they would not fit."""
+    before, started = trainer.num_done, time.monotonic()
+    while trainer.num_done < min(before + MIN_STEPS // 2, round(steps * (1 - trainer.recipe.decay_fraction))):
+        meter.add(trainer.step())
+    num_timed = trainer.num_done - before
+    if not num_timed:
+        return steps
+    possible = trainer.num_done + int(left * num_timed / (time.monotonic() - started))
+    return steps if steps <= LATE * possible else max(possible, trainer.num_done + MIN_STEPS)
+
+
+def _branch(trainer: Trainer, meter: StepMeter, end: int) -> Snapshot:
+    """Goes on with the trunk to where the branch leaves it, then decays to ``end``; returns the state between."""
+    decay = trainer.recipe.decay_fraction
+    _steps_to(trainer, meter, round(end * (1 - decay)))
+    snapshot = trainer.snapshot()
+    trainer.anchor = Anchor(trainer.num_done, 1 - decay, end)
+    _steps_to(trainer, meter, end)
+    return snapshot
+
+
+def _steps_to(trainer: Trainer, meter: StepMeter, end: int) -> None:
+    while trainer.num_done < end:
+        meter.add(trainer.step())
+        if meter.due:
+            meter.flush()
+    meter.flush()
+
+
+def validate(trainer: Trainer, corpus: Path, *, num_tokens: int | None, dtype: str) -> Scores:
+    """Scores of the validation documents (the first tokens of each, ``num_tokens`` in all)."""
+    split = load(corpus).val
+    ids = open_split(corpus, split)[0]
+    scores = score_documents(
+        trainer.model,
+        ids,
+        open_documents(corpus, split),
+        context=trainer.recipe.context,
+        batch_tokens=EVALUATION_BATCH_TOKENS,
+        dtype=DTYPES[dtype],
+        max_tokens=num_tokens,
+    )
+    trainer.model.train()
+    return scores
+
+
+def _finished(job: PilotJob, trainer: Trainer, *, seconds: float) -> PilotFinished:
+    scores = validate(trainer, job.corpus, num_tokens=job.num_val_tokens, dtype=job.dtype)
+    recipe, config = trainer.recipe, trainer.config
+    return PilotFinished(
+        run=job.run,
+        hidden_size=config.hidden_size,
+        num_layers=config.num_hidden_layers,
+        num_parameters=count_parameters(config).matmul,
+        tokens=trainer.tokens_seen,
+        unique_tokens=recipe.unique_tokens,
+        flops=trainer.tokens_seen * flops_per_token(config, context=recipe.context),
+        loss=scores.loss,
+        bits_per_byte=bits_per_byte_of(scores),
+        learning_rate=recipe.learning_rate,
+        batch_tokens=recipe.batch_tokens,
+        num_steps=trainer.num_done,
+        seed=recipe.seed,
+        purpose=job.purpose,
+        seconds=seconds,
+    )
+
+
+def _run_started(job: PilotJob, trainer: Trainer) -> RunStarted:
+    return run_started(job.run, "pilot", trainer, dtype=job.dtype, compiled=False)
+
+
+def run_started(run: str, role: str, trainer: Trainer, *, dtype: str, compiled: bool) -> RunStarted:
+    """The record that opens a run."""
+    counts = count_parameters(trainer.config)
+    return RunStarted(
+        run=run,
+        role=role,
+        num_layers=trainer.config.num_hidden_layers,
+        hidden_size=trainer.config.hidden_size,
+        num_parameters_all=counts.all,
+        num_parameters_non_embedding=counts.non_embedding,
+        num_parameters_matmul=counts.matmul,
+        batch_tokens=trainer.recipe.batch_tokens,
+        num_steps=trainer.recipe.num_steps,
+        learning_rate=trainer.recipe.learning_rate,
+        seed=trainer.recipe.seed,
+        num_threads=torch.get_num_threads(),
+        dtype=dtype,
+        compiled=compiled,
+        from_step=trainer.num_done,
+    )

@@ -1,0 +1,170 @@
+"""What the command line's verbs do; imported only by the verb that is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isoflop.core import codec
+from isoflop.core.budget import Budget, format_seconds, format_si
+from isoflop.core.errors import StudyError
+from isoflop.core.files import disk_errors
+from isoflop.core.products import FORMAT_VERSION
+from isoflop.machine.grid import grams_per_kwh
+from isoflop.machine.measure import measure, usable_cores
+from isoflop.model.generate import generate as continue_ids
+from isoflop.plan.planner import best, consider, what_if
+from isoflop.plan.shapes import ladder
+from isoflop.run import carry_out
+from isoflop.stages import closing_seconds, measured_speedup, question_of, rates_of, require_budget
+from isoflop.study import Given, Study, command_line
+from isoflop.text import prepare as text
+from isoflop.text.read import find_files
+
+
+def start(
+    texts: list[Path], *, budget: str, out: Path, price_per_hour: float | None, grid: str, seed: int, quiet: bool
+) -> Path:
+    """Makes a study folder and carries the study out. Raises an `IsoflopError` before anything is written, if it can."""
+    parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
+    if parsed.unit == "s":
+        require_budget(parsed.amount)
+    if price_per_hour is not None and not price_per_hour > 0:
+        raise StudyError(f"a price of {price_per_hour} dollars an hour", remedy="Give --price-per-hour above zero")
+    study = Study(out)
+    if study.exists:
+        _refuse(study, texts)
+    if texts:
+        find_files(texts)
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    study.give(
+        Given(
+            format_version=FORMAT_VERSION,
+            command=command_line(),
+            inputs=[str(path.absolute()) for path in texts],
+            budget=str(parsed),
+            seed=seed,
+            grid=factor.code,
+            grams_co2e_per_kwh=factor.grams_co2e_per_kwh,
+            price_per_hour=price_per_hour,
+            budget_seconds=parsed.amount if parsed.unit == "s" else None,
+            budget_conversion=format_seconds(parsed.amount) if parsed.unit == "s" else None,
+        )
+    )
+    carry_out(study, command=command_line(), quiet=quiet)
+    return out
+
+
+def _refuse(study: Study, texts: list[Path]) -> None:
+    given = study.given
+    same = given.inputs == [str(path.absolute()) for path in texts]
+    whose = "a study of this text" if same else f"a study of another text ({', '.join(given.inputs) or 'the demo'})"
+    raise StudyError(
+        f"{whose} is already here",
+        where=str(study.folder),
+        remedy=f"Go on with it: isoflop resume {study.folder}. Or choose another --out",
+    )
+
+
+def resume(folder: Path, *, quiet: bool) -> None:
+    """Carries on with a study where it stopped."""
+    study = Study(folder)
+    _ = study.given  # refuses what is no study
+    carry_out(study, command=command_line(), quiet=quiet)
+
+
+def plan(folder: Path, budget: str) -> dict[str, Any]:
+    """What another budget would buy on this study's text and machine."""
+    study = Study(folder)
+    question, given = question_of(study), study.given
+    answer = Budget.parse(budget).to_seconds(rates_of(study.machine, given)).seconds
+    require_budget(answer)
+    overhead = study.budget_seconds - study.plan.training_seconds if study.has("plan.json") else closing_seconds(study)
+    training = max(0.5 * answer, answer - overhead)
+    speedup = measured_speedup(study) if study.has("plan.json") else 1.0
+    choices = consider(question, seconds=training, speedup=speedup)
+    chosen = best(choices).candidate
+    further = what_if(question, budget_seconds=answer, training_seconds=training, speedup=speedup)
+    return {
+        "budget": budget,
+        "budget_seconds": answer,
+        "training_seconds": training,
+        "chosen": codec.encode(chosen),
+        "candidates": codec.encode([choice.candidate for choice in choices]),
+        "what_if": codec.encode(further),
+        "dollars": None if given.price_per_hour is None else answer / 3600 * given.price_per_hour,
+        "warnings": codec.encode(
+            question.law.warnings_for(chosen.num_parameters.matmul, chosen.tokens, question.manifest.train.num_tokens)
+        ),
+    }
+
+
+def told(answer: dict[str, Any]) -> str:
+    """The plan for a person."""
+    chosen, lines = answer["chosen"], []
+    bits = chosen["bits_per_byte"]
+    lines.append(
+        f"{answer['budget']} ({format_seconds(answer['budget_seconds'])}) buys a model of "
+        f"{format_si(chosen['num_parameters']['all'])}parameters ({chosen['num_layers']} layers, width {chosen['hidden_size']}) "
+        f"on {format_si(chosen['tokens'])}tokens ({chosen['epochs']:.1f} epochs):"
+    )
+    lines.append(f"  {bits['central']:.3f} bits per byte [{bits['low']:.3f}, {bits['high']:.3f}] at 90 %")
+    for other in answer["what_if"][1:]:
+        bits = other["bits_per_byte"]
+        lines.append(
+            f"  {format_seconds(other['budget_seconds'])} would buy {bits['central']:.3f} "
+            f"[{bits['low']:.3f}, {bits['high']:.3f}]"
+        )
+    lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
+    return "\n".join(lines)
+
+
+def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: float, top_k: int, seed: int) -> str:
+    """The text that the study's model puts after ``prompt``."""
+    from isoflop.model.export import load_model
+
+    study = Study(folder)
+    if not study.has("model/config.json"):
+        raise StudyError("no model here yet", where=str(folder), remedy="Finish the study first: isoflop resume")
+    tokenizer = text.open_tokenizer(study.corpus, study.manifest)
+    end_of_text = tokenizer.token_to_id("<|endoftext|>")
+    new = continue_ids(
+        load_model(study.model),
+        [end_of_text, *tokenizer.encode(prompt).ids],
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+        stop_id=end_of_text,
+    )
+    return str(tokenizer.decode(new))
+
+
+def measure_machine() -> dict[str, Any]:
+    """machine.json's content for this machine, as JSON values."""
+    torch.set_num_threads(usable_cores())
+    shapes = ladder(4096, 256)
+    machine = measure([shapes[0], shapes[2], shapes[5]], seconds=8.0, side_by_side=None)
+    return dict(codec.encode(machine))
+
+
+def machine_told(machine: dict[str, Any]) -> str:
+    """The machine for a person."""
+    peaks = machine["matmul_flops_per_second"]
+    watts = machine["power"]["active_watts_per_core"]
+    lines = [
+        f"{machine['cpu']}, {machine['num_cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, torch {machine['torch_version']}",
+        f"matrix products: {format_si(peaks['bfloat16'])}FLOP/s in bfloat16, {format_si(peaks['float32'])}FLOP/s in float32",
+        f"training in {machine['dtype']}; step times vary by {machine['noise']:.1%}",
+        f"power ({machine['power']['method']}): {watts['central']:.2f} W a busy core "
+        f"[{watts['low']:.2f}, {watts['high']:.2f}]: {machine['power']['source']}",
+        "layers x width   batch tokens   tokens/s",
+    ]
+    lines += [
+        f"  {t['num_layers']} x {t['hidden_size']:<10} {t['batch_tokens']:>10}   {t['batch_tokens'] / t['seconds']:>10,.0f}  ({t['dtype']})"
+        for t in machine["timings"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,100 @@
+"""The batched solver against an exact linear answer, and what weights and batches must not change."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from law_studies import GRID, TRUTH
+
+from isoflop.law import forms
+from isoflop.law.forms import Array
+from isoflop.law.solve import Problem, best_of, minimise
+
+CENTRED = forms.theta_of(np.array([1.6, 0.9, 1.8, 0.36, 0.31, 12.0, 6.0]))
+
+
+def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01) -> Problem:
+    size, tokens = np.array(GRID).T
+    size, tokens = size / 2e5, tokens / 4e6
+    loss = forms.loss(CENTRED, size, tokens, tokens, form="chinchilla")
+    wiggle = 0.004 * np.cos(np.arange(len(size)))
+    return Problem(
+        form="chinchilla",
+        size=size,
+        tokens=tokens,
+        unique=tokens,
+        log_losses=(np.log(loss) + wiggle)[None],
+        sigma=np.full(len(size), sigma),
+        prior_mean=CENTRED[None] + 0.1,
+        prior_sd=np.full(7, sd),
+        delta=delta,
+    )
+
+
+def taken(given: Problem, rows: list[int], sigma: Array) -> Problem:
+    columns = {name: getattr(given, name)[rows] for name in ("size", "tokens", "unique")}
+    return replace(given, **columns, log_losses=given.log_losses[:, rows], sigma=sigma)
+
+
+def test_the_minimum_is_flat_and_below_the_start() -> None:
+    given = problem()
+    theta, objective = minimise(given, CENTRED[None] + 0.05)
+    gradient, _ = given.slopes(theta)
+    assert np.abs(gradient).max() < 1e-3
+    assert objective[0] < given.objective(CENTRED[None])[0]
+    for shift in np.eye(7) * 1e-3:
+        assert given.objective(theta + shift)[0] > objective[0] < given.objective(theta - shift)[0]
+
+
+def test_without_points_that_speak_the_prior_answers() -> None:
+    theta, objective = minimise(problem(sigma=1e6), CENTRED[None])
+    assert theta[0] == pytest.approx(CENTRED + 0.1, abs=1e-6)
+    assert objective[0] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_duplicated_point_counts_as_half_the_variance() -> None:
+    given = problem()
+    rows, sigma = list(range(len(GRID))), given.sigma.copy()
+    twice = taken(given, [*rows, 3], np.append(sigma, sigma[3]))
+    sigma[3] /= np.sqrt(2)
+    sharper = taken(given, rows, sigma)
+    assert np.abs(given.residuals(CENTRED[None])).max() < 0.6
+    (first,), _ = minimise(twice, CENTRED[None], tolerance=1e-14)
+    (second,), _ = minimise(sharper, CENTRED[None], tolerance=1e-14)
+    assert first == pytest.approx(second, abs=1e-6)
+
+
+def test_a_batch_answers_as_its_problems_alone() -> None:
+    given = problem()
+    losses = given.log_losses + 0.01 * np.random.default_rng(0).standard_normal((5, len(GRID)))
+    start = np.tile(CENTRED, (5, 1))
+    together, _ = minimise(replace(given, log_losses=losses), start)
+    for row, expected in enumerate(together):
+        alone, _ = minimise(replace(given, log_losses=losses[[row]]), start[[row]])
+        assert alone[0] == pytest.approx(expected, abs=1e-9)
+
+
+def test_an_outlier_pulls_with_bounded_force() -> None:
+    """A point 100 sd off moves a least-squares fit at least ten times as far as a robust one."""
+    moved = []
+    for delta in (1.345, 1e9):
+        given = problem(delta=delta)
+        losses = given.log_losses.copy()
+        losses[0, 5] += 100 * given.sigma[5]
+        clean, _ = best_of(given, CENTRED[None])
+        spoiled, _ = best_of(replace(given, log_losses=losses), CENTRED[None])
+        moved.append(np.abs(spoiled - clean).max())
+    assert moved[1] > 10 * moved[0]
+
+
+def test_the_objective_by_hand() -> None:
+    """Each of 7 prior terms is (.1 / .3)^2 / 2; the residuals are the wiggle in units of sigma."""
+    residuals = 0.4 * np.cos(np.arange(len(GRID)))
+    expected = 0.5 * np.sum(residuals**2) + 7 * 0.5 * (0.1 / 0.3) ** 2
+    assert problem().objective(CENTRED[None])[0] == pytest.approx(expected)
+
+
+def test_nonsense_is_infinitely_bad() -> None:
+    nowhere = TRUTH.copy()
+    nowhere[0] = np.nan
+    assert problem().objective(nowhere[None])[0] == np.inf

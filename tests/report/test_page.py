@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import plan, write_records
+
+from isoflop.core.errors import StudyError
+from isoflop.core.records import Sampled, Scored
+from isoflop.report import build_report
+from isoflop.report.evidence import decisions
+from isoflop.report.story import diminishing_returns, headline_sentence, size_finding
+from isoflop.report.view import load, purchases
+
+
+def without_scripts(text: str) -> str:
+    return re.sub(r"<script.*?</script>", "", text, flags=re.S)
+
+
+def test_the_report_is_one_file_that_loads_nothing(study_dir: Path) -> None:
+    path = build_report(study_dir)
+    text = path.read_text()
+    own = without_scripts(text)
+    assert path == study_dir / "report.html"
+    assert path.stat().st_size < 1_500_000
+    assert not re.search(r'(?:src|href)="(?!#)|@import|url\(', own)
+    assert text.count("window.vegaEmbed") == 1
+    anchors = re.findall(r'<section id="([^"]+)"', own)
+    assert len(anchors) == 11
+    assert set(re.findall(r'href="#([^"]+)"', own)) == set(anchors)
+    assert own.count("<figure>") == 12
+
+
+def test_what_the_model_says_cannot_become_part_of_the_page(study_dir: Path) -> None:
+    attack = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+    records = [stamped.record for stamped in load(study_dir).records]
+    write_records(study_dir / "records.jsonl", [*records, Sampled(attack, attack + " and more")])
+    text = build_report(study_dir).read_text()
+    assert "<script>alert" not in text
+    assert "<img" not in without_scripts(text)
+    assert "&lt;img src=x onerror=alert(1)&gt;</b> and more" in text
+
+
+STAGES = ["corpus/manifest.json", "machine.json", "law.json", "plan.json", "records.jsonl"]
+
+
+@pytest.mark.parametrize("num_done", range(len(STAGES)))
+def test_a_half_done_study_says_what_is_missing(study_dir: Path, num_done: int) -> None:
+    for name in STAGES[num_done:]:
+        (study_dir / name).unlink()
+    text = without_scripts(build_report(study_dir).read_text())
+    assert len(re.findall(r'<section id="', text)) == 11
+    assert text.count("Not yet:") == {0: 9, 1: 8, 2: 7, 3: 6, 4: 3}[num_done]
+
+
+def test_no_section_without_its_product_makes_one_up(study_dir: Path) -> None:
+    (study_dir / "plan.json").unlink()
+    records = [stamped.record for stamped in load(study_dir).records if not isinstance(stamped.record, Scored)]
+    write_records(study_dir / "records.jsonl", records)
+    text = build_report(study_dir).read_text()
+    assert "the plan is still to come" in text
+    assert "the test documents are untouched" in text
+
+
+def test_the_headline_tells_outcome_and_promise(study_dir: Path) -> None:
+    sentence = headline_sentence(load(study_dir))
+    low, high = plan().forecast.bits_per_byte.low, plan().forecast.bits_per_byte.high
+    assert sentence.startswith("10min bought a 1.31 M-parameter model with 1.712 bits per byte on unseen documents;")
+    assert f"[{low:.3f}, {high:.3f}]" in sentence
+
+
+def test_diminishing_returns_by_hand(study_dir: Path) -> None:
+    bought = purchases(plan(), 600.0)
+    here, double, ten = (bought[i].bits_per_byte.central for i in (1, 2, 3))
+    sentence = diminishing_returns(bought)
+    assert f"worth {here - double:.3f} bits per byte now and {(double - ten) / 2.321928:.3f} near 10×" in sentence
+    assert diminishing_returns(bought[:2]) == ""
+
+
+def test_the_plan_says_how_flat_its_minimum_is() -> None:
+    assert "1.05 M matmul parameters" in size_finding(plan())
+    assert "1 larger do not fit in memory" in size_finding(plan())
+
+
+def test_decisions_carry_the_rule_beside_them() -> None:
+    table = {
+        "vocab_size": {"value": 2048, "rule": "r1"},
+        "splits": {"val": 0.05, "test": 0.1, "rule": "r2"},
+        "context": 256,
+    }
+    assert list(decisions(table)) == [
+        ("vocab_size", "2048", "r1"), ("splits.val", "0.05", "r2"), ("splits.test", "0.1", "r2"), ("context", "256", "")
+    ]  # fmt: skip
+
+
+def test_a_folder_that_is_no_study_gets_no_report(tmp_path: Path) -> None:
+    with pytest.raises(StudyError):
+        build_report(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_importing_the_report_loads_neither_torch_nor_altair() -> None:
+    code = "import isoflop.report, sys; print(sorted({'torch', 'altair', 'vl_convert'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoflop.core.errors import TextError
+from isoflop.text.read import Document, find_files, fingerprint, keep_distinct, read
+
+
+def texts(folder: Path) -> set[str]:
+    return {document.data.decode() for document in read([folder]).documents}
+
+
+def test_every_format_and_compression_gives_its_documents(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("plain")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "B.MD").write_text("# mark")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"zipped"))
+    (tmp_path / "d.jsonl").write_text('{"text": "one"}\n\n{"content": "two"}\n')
+    frames = zstandard.compress(b'{"text": "three"}\n') + zstandard.compress(b'{"text": "four"}\n')
+    (tmp_path / "e.jsonl.zst").write_bytes(frames)
+    pq.write_table(pa.table({"content": ["row", None, "row"]}), tmp_path / "f.parquet")
+    reading = read([tmp_path])
+    expected = {"plain", "# mark", "zipped", "one", "two", "three", "four", "row"}
+    assert {document.data.decode() for document in reading.documents} == expected
+    assert reading.num_files == 6
+    assert reading.num_dropped == {"duplicate": 1, "empty": 1}
+
+
+def test_byte_order_mark_is_stripped_and_line_ends_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo")
+    (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "three"}\r\n')
+    assert texts(tmp_path) == {"one\r\ntwo", "three"}
+
+
+def test_malformed_lines_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "good"}',
+        b"{",
+        b"[1]",
+        b'{"text": 3}',
+        b'{"text": "\\ud800"}',
+        b'{"text": "\xff"}',
+        b"[" * 99999,
+    ]
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    reading = read([file])
+    assert reading.num_dropped == {"malformed_line": 6}
+    (warning,) = reading.warnings
+    assert warning.code == "malformed_lines"
+    assert f"6 malformed lines: {file}:2 (not JSON), {file}:3 (no text field)" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("a.txt", b"ab\0c", "NUL byte at offset 2"),
+        ("a.txt", b"abc\xffd", "bad byte at offset 3"),
+        ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "NUL byte at offset 1"),
+        ("a.txt.gz", b"not gzip", "corrupt gz"),
+        ("a.txt.gz", gzip.compress(os.urandom(5000))[:-40], "corrupt gz"),
+        ("a.txt.zst", b"not zstd", "corrupt zst"),
+        ("a.txt.zst", zstandard.compress(b"abc" * 9999)[:-3], "corrupt zst"),
+        ("a.parquet", b"PAR1 but no more", "corrupt parquet"),
+    ],
+)
+def test_damaged_files_are_skipped_with_the_reason(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+    (tmp_path / "good.txt").write_text("good")
+    (tmp_path / name).write_bytes(data)
+    reading = read([tmp_path])
+    assert [document.data for document in reading.documents] == [b"good"]
+    assert reading.num_dropped == {"undecodable_file": 1}
+    assert reason in reading.warnings[0].message
+    assert name in reading.warnings[0].message
+
+
+def test_parquet_without_text_and_cut_off_parquet_are_skipped(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": ["x"]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"text": [str(i) * 50 for i in range(999)]}), tmp_path / "b.parquet")
+    data = bytearray((tmp_path / "b.parquet").read_bytes())
+    data[10:60] = os.urandom(50)
+    (tmp_path / "b.parquet").write_bytes(data)
+    (tmp_path / "good.txt").write_text("good")
+    reading = read([tmp_path])
+    assert reading.num_dropped == {"undecodable_file": 2}
+    assert "no column named text or content" in reading.warnings[0].message
+
+
+def test_hidden_files_and_study_folders_are_left_out(tmp_path: Path) -> None:
+    for name in ("a.txt", ".hidden.txt", ".git/b.txt", "study/records.jsonl", "study/study.toml", "z/c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path])] == ["a.txt", "z/c.txt"]
+    with pytest.raises(TextError, match="study folder"):
+        find_files([tmp_path / "study"])
+
+
+def test_a_file_given_twice_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    assert find_files([tmp_path, tmp_path / "a.txt"]) == [tmp_path / "a.txt"]
+
+
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"nowhere: no such file or folder"):
+        read([tmp_path / "nowhere"])
+    with pytest.raises(TextError, match="the folder has no files"):
+        read([tmp_path])
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    (tmp_path / "b.txt").write_bytes(b"\0")
+    (tmp_path / "c.txt").write_bytes(b" \n")
+    with pytest.raises(TextError, match=r"3 files \(\.pdf, \.txt\), 1 empty, 1 undecodable_file, 1 unknown_format"):
+        read([tmp_path])
+
+
+def test_fingerprint_knows_contents_not_names(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "one" / "a.txt").write_text("x")
+    (tmp_path / "one" / "b.txt").write_text("y")
+    (tmp_path / "two" / "a.txt").write_text("y")
+    (tmp_path / "two" / "z.txt").write_text("x")
+    (tmp_path / "two" / "z.csv").write_text("ignored")
+    first, second = fingerprint([tmp_path / "one"]), fingerprint([tmp_path / "two"])
+    assert first == second == read([tmp_path / "one"]).fingerprint == read([tmp_path / "two"]).fingerprint
+    digests = sorted(hashlib.sha256(text).digest() for text in (b"x", b"y"))
+    assert first == hashlib.sha256(b"".join(digests)).hexdigest()
+    (tmp_path / "two" / "z.txt").write_text("x ")
+    assert fingerprint([tmp_path / "two"]) != first
+
+
+@given(st.lists(st.text(max_size=20), max_size=20))
+def test_keep_distinct_accounts_for_every_document(items: list[str]) -> None:
+    documents = [Document.of(item.encode()) for item in items]
+    dropped: Counter[str] = Counter()
+    kept = keep_distinct(documents, dropped)
+    assert len(kept) + dropped["empty"] + dropped["duplicate"] == len(items)
+    assert {document.data for document in kept} == {item.encode() for item in items if item.encode().strip()}
+    assert kept == keep_distinct(documents[::-1], Counter())
+
+
+def test_jsonl_holds_any_text(tmp_path: Path) -> None:
+    nasty = "\u2028 line \x85 separators \x0b and \0 NUL \U0001f600 \ufeff"
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": nasty}) + "\n" + json.dumps({"text": nasty + "!"}))
+    assert texts(tmp_path) == {nasty, nasty + "!"}
