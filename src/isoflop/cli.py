@@ -78,9 +78,10 @@ def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) ->
 def plan(study: StudyArgument, budget: BudgetOption = ..., as_json: Json = False) -> None:  # type: ignore[assignment]
     """What would another budget buy? Seconds; nothing is trained."""
     from isoflop import verbs
+    from isoflop.tell import plan_lines
 
     answer = verbs.plan(study, budget)
-    typer.echo(json.dumps(answer, indent=2) if as_json else verbs.told(answer))
+    typer.echo(json.dumps(answer, indent=2) if as_json else plan_lines(answer))
 
 
 @app.command(epilog='Example:  isoflop generate study/ "My fellow citizens"')
@@ -114,10 +115,11 @@ def report(study: StudyArgument, as_json: Json = False) -> None:
 def measure(as_json: Json = False) -> None:
     """What this machine can do: matrix products, training steps, watts."""
     from isoflop import verbs
+    from isoflop.tell import machine_lines
 
     _tune_process()
     machine = verbs.measure_machine()
-    typer.echo(json.dumps(machine, indent=2) if as_json else verbs.machine_told(machine))
+    typer.echo(json.dumps(machine, indent=2) if as_json else machine_lines(machine))
 
 
 def _print_summary(study: Path, as_json: bool) -> None:

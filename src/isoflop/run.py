@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 
-from isoflop import stages
 from isoflop.core.records import StageFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.machine.measure import pick_device, usable_cores
 from isoflop.machine.monitor import Monitor
+from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, plan, train
 from isoflop.study import Study, open_session
 from isoflop.train.workers import Workers
 
@@ -28,15 +28,15 @@ class Stage:
 
 
 STAGES = (
-    Stage("prepare", lambda study: study.has("corpus/manifest.json"), lambda s, e, w: stages.prepare(s, e)),
-    Stage("measure", lambda study: study.has("machine.json"), stages.measure_machine),
-    Stage("pilots", lambda study: finished(study, "pilots"), stages.run_pilots),
-    Stage("law", lambda study: study.has("law.json"), lambda s, e, w: stages.fit_law(s, e)),
-    Stage("plan", lambda study: study.has("plan.json"), lambda s, e, w: stages.plan(s, e)),
-    Stage("train", lambda study: finished(study, "train"), lambda s, e, w: stages.train(s, e)),
-    Stage("evaluate", lambda study: finished(study, "evaluate"), lambda s, e, w: stages.evaluate(s, e)),
-    Stage("export", lambda study: study.has("model/config.json"), lambda s, e, w: stages.export(s, e)),
-    Stage("report", lambda study: False, lambda s, e, w: stages.report(s, e)),
+    Stage("prepare", lambda study: study.has("corpus/manifest.json"), lambda s, e, w: corpus.prepare(s, e)),
+    Stage("measure", lambda study: study.has("machine.json"), machine.measure_machine),
+    Stage("pilots", lambda study: finished(study, "pilots"), pilots.run_pilots),
+    Stage("law", lambda study: study.has("law.json"), lambda s, e, w: law.fit_law(s, e)),
+    Stage("plan", lambda study: study.has("plan.json"), lambda s, e, w: plan.plan(s, e)),
+    Stage("train", lambda study: finished(study, "train"), lambda s, e, w: train.train(s, e)),
+    Stage("evaluate", lambda study: finished(study, "evaluate"), lambda s, e, w: evaluate.evaluate(s, e)),
+    Stage("export", lambda study: study.has("model/config.json"), lambda s, e, w: artefact.export(s, e)),
+    Stage("report", lambda study: False, lambda s, e, w: artefact.report(s, e)),
 )
 
 
@@ -73,7 +73,7 @@ def _do(stage: Stage, study: Study, session: Session, monitor: Monitor, workers:
 
 
 def _workers() -> Workers | None:
-    """One worker a core, started early so that loading torch overlaps with preparing text; None on one core or a GPU."""
+    """One worker a core, started early so that loading torch overlaps with preparing text; None on a GPU."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(usable_cores()))
     if len(cores) < 2 or pick_device().type == "cuda":
         return None

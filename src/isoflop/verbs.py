@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from isoflop.core import codec
-from isoflop.core.budget import Budget, format_seconds, format_si
+from isoflop.core.budget import Budget, format_seconds
 from isoflop.core.errors import StudyError
 from isoflop.core.files import disk_errors
 from isoflop.core.products import FORMAT_VERSION
@@ -18,16 +18,19 @@ from isoflop.model.generate import generate as continue_ids
 from isoflop.plan.planner import best, consider, what_if
 from isoflop.plan.shapes import ladder
 from isoflop.run import carry_out
-from isoflop.stages import closing_seconds, measured_speedup, question_of, rates_of, require_budget
+from isoflop.stages.machine import rates_of, require_budget
+from isoflop.stages.plan import measured_speedup, question_of
+from isoflop.stages.setting import closing_seconds
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.read import find_files
+from isoflop.text.tokenizer import END_OF_TEXT_ID
 
 
 def start(
     texts: list[Path], *, budget: str, out: Path, price_per_hour: float | None, grid: str, seed: int, quiet: bool
 ) -> Path:
-    """Makes a study folder and carries the study out. Raises an `IsoflopError` before anything is written, if it can."""
+    """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
     if parsed.unit == "s":
         require_budget(parsed.amount)
@@ -102,26 +105,6 @@ def plan(folder: Path, budget: str) -> dict[str, Any]:
     }
 
 
-def told(answer: dict[str, Any]) -> str:
-    """The plan for a person."""
-    chosen, lines = answer["chosen"], []
-    bits = chosen["bits_per_byte"]
-    lines.append(
-        f"{answer['budget']} ({format_seconds(answer['budget_seconds'])}) buys a model of "
-        f"{format_si(chosen['num_parameters']['all'])}parameters ({chosen['num_layers']} layers, width {chosen['hidden_size']}) "
-        f"on {format_si(chosen['tokens'])}tokens ({chosen['epochs']:.1f} epochs):"
-    )
-    lines.append(f"  {bits['central']:.3f} bits per byte [{bits['low']:.3f}, {bits['high']:.3f}] at 90 %")
-    for other in answer["what_if"][1:]:
-        bits = other["bits_per_byte"]
-        lines.append(
-            f"  {format_seconds(other['budget_seconds'])} would buy {bits['central']:.3f} "
-            f"[{bits['low']:.3f}, {bits['high']:.3f}]"
-        )
-    lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
-    return "\n".join(lines)
-
-
 def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: float, top_k: int, seed: int) -> str:
     """The text that the study's model puts after ``prompt``."""
     from isoflop.model.export import load_model
@@ -130,15 +113,14 @@ def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: flo
     if not study.has("model/config.json"):
         raise StudyError("no model here yet", where=str(folder), remedy="Finish the study first: isoflop resume")
     tokenizer = text.open_tokenizer(study.corpus, study.manifest)
-    end_of_text = tokenizer.token_to_id("<|endoftext|>")
     new = continue_ids(
         load_model(study.model),
-        [end_of_text, *tokenizer.encode(prompt).ids],
+        [END_OF_TEXT_ID, *tokenizer.encode(prompt).ids],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
-        stop_id=end_of_text,
+        stop_id=END_OF_TEXT_ID,
     )
     return str(tokenizer.decode(new))
 
@@ -149,22 +131,3 @@ def measure_machine() -> dict[str, Any]:
     shapes = ladder(4096, 256)
     machine = measure([shapes[0], shapes[2], shapes[5]], seconds=8.0, side_by_side=None)
     return dict(codec.encode(machine))
-
-
-def machine_told(machine: dict[str, Any]) -> str:
-    """The machine for a person."""
-    peaks = machine["matmul_flops_per_second"]
-    watts = machine["power"]["active_watts_per_core"]
-    lines = [
-        f"{machine['cpu']}, {machine['num_cores']} cores, {machine['memory_bytes'] / 2**30:.0f} GiB, torch {machine['torch_version']}",
-        f"matrix products: {format_si(peaks['bfloat16'])}FLOP/s in bfloat16, {format_si(peaks['float32'])}FLOP/s in float32",
-        f"training in {machine['dtype']}; step times vary by {machine['noise']:.1%}",
-        f"power ({machine['power']['method']}): {watts['central']:.2f} W a busy core "
-        f"[{watts['low']:.2f}, {watts['high']:.2f}]: {machine['power']['source']}",
-        "layers x width   batch tokens   tokens/s",
-    ]
-    lines += [
-        f"  {t['num_layers']} x {t['hidden_size']:<10} {t['batch_tokens']:>10}   {t['batch_tokens'] / t['seconds']:>10,.0f}  ({t['dtype']})"
-        for t in machine["timings"]
-    ]
-    return "\n".join(lines)

@@ -128,7 +128,7 @@ def time_steps(
 
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint16)
     trainer = Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device))
-    times = _repeat(lambda: trainer.step()[0].item(), device, seconds=seconds)
+    times = _repeat(trainer.step, device, seconds=seconds)
     return StepTiming(
         num_layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,

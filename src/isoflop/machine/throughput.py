@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from isoflop.core.products import Machine, StepTiming
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters, flops_per_token
 
 
 @dataclass(frozen=True)
@@ -23,51 +25,44 @@ class Throughput:
     error: float
     """Relative root-mean-square error over the measured steps."""
 
-    def step_seconds(
-        self,
-        *,
-        num_layers: int,
-        hidden_size: int,
-        intermediate_size: int,
-        vocab_size: int,
-        context: int,
-        batch_tokens: int,
-    ) -> float:
-        """Predicted seconds of one step, eager, with all threads."""
-        features = _features(num_layers, hidden_size, intermediate_size, vocab_size, context, batch_tokens)
-        return float(features @ self.coefficients)
+    def step_seconds(self, config: ModelConfig, *, batch_tokens: int) -> float:
+        """Predicted seconds of one step, eager, with all threads, at the config's full context."""
+        return float(_features(config, batch_tokens) @ self.coefficients)
 
 
 def fit_throughput(machine: Machine) -> Throughput:
     """Fits the model to the machine's eager single-process timings by relative non-negative least squares."""
     timings = [t for t in machine.timings if t.num_processes == 1 and not t.compiled and t.dtype == machine.dtype]
-    rows = np.array([_timing_features(timing) / timing.seconds for timing in timings])
+    rows = np.array([_features(shape_of(timing), timing.batch_tokens) / timing.seconds for timing in timings])
     coefficients = nonnegative_least_squares(rows, np.ones(len(timings)))
     errors = rows @ coefficients - 1
     return Throughput(coefficients, float(np.sqrt(np.mean(errors**2))))
 
 
-def _timing_features(timing: StepTiming) -> np.ndarray:
-    return _features(
-        timing.num_layers,
-        timing.hidden_size,
-        timing.intermediate_size,
-        timing.vocab_size,
-        timing.context,
-        timing.batch_tokens,
+def shape_of(timing: StepTiming) -> ModelConfig:
+    """The ladder's model that was timed."""
+    head_dim = 64 if timing.hidden_size % 64 == 0 else 32
+    return ModelConfig(
+        vocab_size=timing.vocab_size,
+        hidden_size=timing.hidden_size,
+        num_hidden_layers=timing.num_layers,
+        num_attention_heads=timing.hidden_size // head_dim,
+        head_dim=head_dim,
+        intermediate_size=timing.intermediate_size,
+        max_position_embeddings=timing.context,
     )
 
 
-def _features(layers: int, width: int, hidden: int, vocab: int, context: int, batch: int) -> np.ndarray:
-    block_parameters = 4 * width * width + 3 * width * hidden
-    heads = max(1, width // 64)
-    flops = 6 * batch * (layers * block_parameters + vocab * width) + 6 * batch * layers * context * width
-    # Newton-Schulz on r x c matrices: five rounds of r^2 c, r^3 and r^2 c products, about 20 r FLOPs a parameter and round
-    orthogonalisation = 5 * 5 * width * layers * block_parameters
-    elements = batch * (layers * (12 * width + 6 * hidden + 4 * heads * context) + 4 * vocab)
-    parameters = layers * block_parameters + 2 * vocab * width
+def _features(config: ModelConfig, batch: int) -> np.ndarray:
+    width, layers, context = config.hidden_size, config.num_hidden_layers, config.max_position_embeddings
+    counts = count_parameters(config)
+    # five Newton-Schulz rounds on r x c matrices: r^2 c, r^3 and r^2 c products, some 5 r FLOPs a parameter and round
+    orthogonalisation = 25 * width * counts.non_embedding
+    flops = batch * flops_per_token(config, context=context) + orthogonalisation
+    scores = config.num_attention_heads * context
+    elements = batch * (layers * (12 * width + 6 * config.intermediate_size + 4 * scores) + 4 * config.vocab_size)
     # scaled to about a second each so that the solver is well conditioned
-    return np.array([1.0, layers, (flops + orthogonalisation) / 1e12, elements / 1e9, parameters / 1e9])
+    return np.array([1.0, layers, flops / 1e12, elements / 1e9, counts.all / 1e9])
 
 
 def nonnegative_least_squares(a: np.ndarray, b: np.ndarray, *, sweeps: int = 20_000) -> np.ndarray:

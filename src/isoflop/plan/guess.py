@@ -40,14 +40,7 @@ def tokens_in(
     tokens = 1e7
     for _ in range(12):
         batch = batch_tokens(tokens, context=context)
-        step = throughput.step_seconds(
-            num_layers=config.num_hidden_layers,
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            vocab_size=config.vocab_size,
-            context=context,
-            batch_tokens=batch,
-        )
+        step = throughput.step_seconds(config, batch_tokens=batch)
         tokens = math.sqrt(tokens * batch * seconds * speedup / step)  # damped: the batch moves the speed
     return max(tokens, float(context))
 

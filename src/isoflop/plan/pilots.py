@@ -94,7 +94,7 @@ def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> lis
 
 
 def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int) -> list[ModelConfig]:
-    """``count`` shapes below the expected target, each at least `SIZE_STEP` times the one before, the largest near it."""
+    """``count`` shapes below the expected target, each `SIZE_STEP` times the one before or more."""
     below = [s for s in shapes if _size(s) <= _size(target)] or [shapes[0]]
     chosen = [below[-1]]
     for config in reversed(below):
@@ -111,14 +111,7 @@ def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int)
 
 def worker_tokens_per_second(setting: Setting, config: ModelConfig, batch_tokens: int) -> float:
     """Expected speed of one worker while the others work too."""
-    seconds = setting.throughput.step_seconds(
-        num_layers=config.num_hidden_layers,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        vocab_size=config.vocab_size,
-        context=setting.context,
-        batch_tokens=batch_tokens,
-    )
+    seconds = setting.throughput.step_seconds(config, batch_tokens=batch_tokens)
     return batch_tokens / seconds * setting.machine.side_by_side_gain / setting.num_workers
 
 

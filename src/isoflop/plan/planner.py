@@ -48,7 +48,9 @@ class Question:
     context: int
     seed: int
     heldout_sd: float
-    """Relative spread of the loss over which documents are held out (validation against test)."""
+    """Relative spread of what ``heldout_ratio`` cannot tell."""
+    heldout_ratio: float
+    """Expected bits per byte of the test documents over those of the validation documents."""
     dollars_per_hour: float | None
     grams_co2e_per_kwh: float | None
 
@@ -120,7 +122,7 @@ def forecast_bits(question: Question, config: ModelConfig, tokens: float) -> Int
     per_nat = bits_per_nat(question.manifest)
     low = math.hypot(math.log(loss.central / loss.low), Z90 * question.heldout_sd)
     high = math.hypot(math.log(loss.high / loss.central), Z90 * question.heldout_sd)
-    central = loss.central * per_nat
+    central = loss.central * per_nat * question.heldout_ratio
     return Interval(central, central * math.exp(-low), central * math.exp(high))
 
 

@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from isoflop.core.products import Recipe
-from isoflop.model.transformer import Attention, SwiGLU, Transformer
+from isoflop.model.transformer import Attention, GeluMLP, SwiGLU, Transformer
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
 EPSILON = 1e-10
-EMBEDDING_RATE_RATIO = 10.0
+EMBEDDING_RATE_RATIO = 20.0
 """Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
-HEAD_RATE_RATIO = 0.5
+HEAD_RATE_RATIO = 1.0
 VECTOR_RATE_RATIO = 0.5
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al. 2024)."""
@@ -49,7 +49,7 @@ class Optimizer:
     def __init__(self, model: Transformer, recipe: Recipe) -> None:
         self.parameters = list(model.parameters())
         self.clip_norm = recipe.clip_norm
-        self.parts = {name: part for name, part in _build_parts(model, recipe)}
+        self.parts = dict(_build_parts(model, recipe))
 
     def step(self, rate_scale: float) -> tuple[Tensor, Tensor]:
         """One update; returns the gradient norm before clipping and whether it was clipped, as scalars."""
@@ -143,7 +143,7 @@ def _blocks(model: Transformer) -> Iterator[Block]:
             yield Block(module.gate_up_proj.weight, 0, rows // 2)
             yield Block(module.gate_up_proj.weight, rows // 2, rows)
             yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0])
-        elif hasattr(module, "up_proj"):
+        elif isinstance(module, GeluMLP):
             yield Block(module.up_proj.weight, 0, module.up_proj.weight.shape[0])
             yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0])
 
@@ -182,7 +182,7 @@ class Muon:
 
 
 def orthogonalise(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Near-orthogonal factor of each matrix of ``x`` [n, rows, columns] by five Newton-Schulz iterations in ``dtype``."""
+    """Near-orthogonal factor of each matrix of ``x`` [n, rows, columns] by five Newton-Schulz steps in ``dtype``."""
     a, b, c = NEWTON_SCHULZ
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x

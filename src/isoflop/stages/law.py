@@ -1,0 +1,62 @@
+"""The pilots' points to law.json."""
+
+from __future__ import annotations
+
+import math
+
+from isoflop.core.products import LawPoint, StudyWarning
+from isoflop.core.records import PilotFinished, read_records
+from isoflop.core.session import Session
+from isoflop.law.fit import fit
+from isoflop.study import Study
+
+DEFAULT_NOISE_NATS = 0.012
+"""Seed noise of a pilot's loss where no seed was repeated (0.01-0.03 measured, docs/log.md)."""
+
+
+def fit_law(study: Study, session: Session) -> None:
+    """The pilots' points to law.json."""
+    with session.ledger.activity("law", "productive"):
+        finished = [s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished)]
+        noise = _seed_noise(finished)
+        points = [
+            LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, noise)
+            for p in finished
+            if p.purpose in ("grid", "repeat", "recentre")
+        ]
+        law = fit(points, seed=study.given.seed)
+    study.write("law.json", law.report())
+    for warning in [*law.report().warnings, *_rate_warnings(finished)]:
+        session.warn("law", warning)
+
+
+def _seed_noise(finished: list[PilotFinished]) -> float:
+    """Root-mean-square difference of repeated seeds over sqrt 2, nats; the default where no seed was repeated."""
+    differences = [
+        a.loss - b.loss
+        for a in finished
+        for b in finished
+        if a.purpose == "seed" and b.purpose == "grid" and a.hidden_size == b.hidden_size and a.tokens == b.tokens
+    ]
+    if not differences:
+        return DEFAULT_NOISE_NATS
+    measured = math.sqrt(sum(d * d for d in differences) / len(differences) / 2)
+    return max(measured, DEFAULT_NOISE_NATS / 2)  # few differences: do not believe in none
+
+
+def _rate_warnings(finished: list[PilotFinished]) -> list[StudyWarning]:
+    """Whether half or twice the rule's learning rate was clearly better on the rung that tried them."""
+    warnings = []
+    for trial in (p for p in finished if p.purpose == "rate"):
+        base = [p for p in finished if p.purpose == "grid" and p.hidden_size == trial.hidden_size]
+        nearest = min(base, key=lambda p: abs(math.log(p.tokens / trial.tokens)), default=None)
+        if nearest is None or abs(math.log(nearest.tokens / trial.tokens)) > 0.2:
+            continue
+        gain = nearest.loss - trial.loss
+        if gain > 2 * DEFAULT_NOISE_NATS:
+            factor = trial.learning_rate / nearest.learning_rate
+            message = (
+                f"{factor:.2g} times the rule's learning rate is {gain:.3f} nats better at width {trial.hidden_size}"
+            )
+            warnings.append(StudyWarning("learning_rate_off", message))
+    return warnings

@@ -1,0 +1,83 @@
+"""This machine to machine.json, and the budget to seconds."""
+
+from __future__ import annotations
+
+import torch
+
+from isoflop.core.budget import Budget, Rates, format_seconds
+from isoflop.core.errors import BudgetError
+from isoflop.core.products import Machine
+from isoflop.core.session import Session
+from isoflop.machine.measure import measure
+from isoflop.machine.power import joules
+from isoflop.machine.throughput import shape_of
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import flops_per_token
+from isoflop.plan.rules import context_for
+from isoflop.plan.shapes import ladder
+from isoflop.study import Given, Study
+from isoflop.train.workers import Workers
+
+MIN_BUDGET_SECONDS = 60.0
+MEASURE_SHARE, MIN_MEASURE_SECONDS, MAX_MEASURE_SECONDS = 0.02, 3.0, 30.0
+DEFAULT_MEASURE_SECONDS = 8.0
+"""Where the budget in seconds is not known before the machine is."""
+
+
+def require_budget(seconds: float) -> None:
+    """Raises `BudgetError` for a budget that buys nothing on any machine."""
+    if seconds < MIN_BUDGET_SECONDS:
+        raise BudgetError(
+            f"{format_seconds(seconds)} is too small a budget to do anything",
+            remedy=f"The smallest that works is {format_seconds(MIN_BUDGET_SECONDS)}",
+        )
+
+
+def measure_machine(study: Study, session: Session, workers: Workers | None) -> None:
+    """This machine to machine.json, and the budget to seconds."""
+    budget = Budget.parse(study.given.budget)
+    share = MEASURE_SHARE * session.seconds_left() if budget.unit == "s" else DEFAULT_MEASURE_SECONDS
+    seconds = min(MAX_MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, share))
+    context = context_for(1e12)
+    shapes = _timing_shapes(study.manifest.vocab_size, context)
+    with session.ledger.activity("measure", "productive"):
+        machine = measure(shapes, seconds=seconds, side_by_side=workers.side_by_side if workers else None)
+    study.write("machine.json", machine)
+    for warning in machine.warnings:
+        session.warn("measure", warning)
+    _convert_budget(study, machine)
+    if session.seconds_left() < 0.5 * study.budget_seconds:
+        spent = study.budget_seconds - session.seconds_left()
+        works = format_seconds(2 * spent + MIN_BUDGET_SECONDS)
+        raise BudgetError(
+            f"reading and measuring took {format_seconds(spent)}, {spent / study.budget_seconds:.0%} of the budget",
+            remedy=f"The smallest budget that works for this text is about {works}",
+        )
+
+
+def _timing_shapes(vocab_size: int, context: int) -> list[ModelConfig]:
+    shapes = ladder(vocab_size, context)
+    large = 5 if not torch.cuda.is_available() else 15
+    return [shapes[0], shapes[2], shapes[large]]
+
+
+def rates_of(machine: Machine, given: Given) -> Rates:
+    """What this machine does and costs a second while it trains at its best measured speed."""
+    fastest = best_flops_per_second(machine)
+    watts = joules(machine.power, busy_core_seconds=machine.num_cores, wall_seconds=1.0, num_cores=machine.num_cores)
+    return Rates(fastest, watts.central, given.price_per_hour, given.grams_co2e_per_kwh)
+
+
+def _convert_budget(study: Study, machine: Machine) -> None:
+    given = study.given
+    conversion = Budget.parse(given.budget).to_seconds(rates_of(machine, given))
+    require_budget(conversion.seconds)
+    study.convert(conversion.seconds, conversion.explanation)
+
+
+def best_flops_per_second(machine: Machine) -> float:
+    """The best training speed among the measured steps, in the model's own FLOPs."""
+    return max(
+        timing.batch_tokens * flops_per_token(shape_of(timing), context=timing.context) / timing.seconds
+        for timing in machine.timings
+    )

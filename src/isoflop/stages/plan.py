@@ -1,0 +1,129 @@
+"""Law and machine to plan.json: choose the shape, measure it, promise."""
+
+from __future__ import annotations
+
+import shutil
+
+import torch
+
+from isoflop.core.products import Split
+from isoflop.core.session import Session
+from isoflop.evaluate.yardsticks import bigram_bits_per_byte
+from isoflop.law.predict import Law
+from isoflop.machine.measure import pick_device, time_steps
+from isoflop.machine.throughput import fit_throughput
+from isoflop.model.config import ModelConfig
+from isoflop.plan.planner import Choice, Question, best, consider, make_plan, what_if
+from isoflop.plan.rules import recipe_for
+from isoflop.stages.setting import closing_seconds, setting_of
+from isoflop.study import Study
+from isoflop.text import prepare as text
+
+COMPILE_SPEEDUP, COMPILE_SECONDS = 1.3, 12.0
+"""Expected of compiling block and head on a CPU (docs/log.md); measured before it is relied on."""
+BIGRAM_TOKENS = 3_000_000
+HELDOUT_SD = 0.006
+"""Relative spread between validation and test loss over which documents are held out (docs/log.md)."""
+
+
+def question_of(study: Study) -> Question:
+    """What any plan on this study is made of."""
+    setting, given = setting_of(study), study.given
+    return Question(
+        machine=study.machine,
+        throughput=setting.throughput,
+        law=Law.from_report(study.law),
+        manifest=study.manifest,
+        shapes=setting.shapes,
+        context=setting.context,
+        seed=given.seed,
+        heldout_sd=HELDOUT_SD,
+        heldout_ratio=heldout_ratio(study),
+        dollars_per_hour=given.price_per_hour,
+        grams_co2e_per_kwh=given.grams_co2e_per_kwh,
+    )
+
+
+def plan(study: Study, session: Session) -> None:
+    """Law and machine to plan.json: choose the shape, measure it, promise."""
+    with session.ledger.activity("plan", "productive"):
+        question = question_of(study)
+        closing = closing_seconds(study)
+        expected = COMPILE_SPEEDUP if can_compile() else 1.0
+        choices = consider(question, seconds=session.seconds_left() - closing - COMPILE_SECONDS, speedup=expected)
+        choice = best(choices)
+    speed, compiled = _calibrate(choice, question, session, left=session.seconds_left() - closing)
+    with session.ledger.activity("plan", "productive"):
+        training = session.seconds_left() - closing
+        answers = what_if(
+            question,
+            budget_seconds=study.budget_seconds,
+            training_seconds=training,
+            speedup=expected if compiled else 1.0,
+        )
+        result = make_plan(
+            question,
+            choice,
+            choices,
+            budget_seconds=study.budget_seconds,
+            training_seconds=session.seconds_left() - closing,
+            tokens_per_second=speed,
+            compiled=compiled,
+            num_threads=torch.get_num_threads(),
+            continues=_trunk_of(study, choice.config),
+            what_if=answers,
+            warnings=[],
+        )
+    study.write("plan.json", result)
+    for warning in result.warnings:
+        session.warn("plan", warning)
+
+
+def heldout_ratio(study: Study) -> float:
+    """Bits per byte of the test documents over those of validation, by a bigram model of the training text.
+
+    The pilots know validation documents only; chance makes one set harder than the other by some per cent.
+    """
+    manifest = study.manifest
+    train = text.open_split(study.corpus, manifest.train)[0][:BIGRAM_TOKENS]
+
+    def bits(split: Split) -> float:
+        ids = text.open_split(study.corpus, split)[0]
+        return bigram_bits_per_byte(train, ids, split.num_bytes, vocab_size=manifest.vocab_size)
+
+    return bits(manifest.test) / bits(manifest.val)
+
+
+def can_compile() -> bool:
+    """Whether torch.compile will find what it needs: a C++ compiler, or a GPU (where Triton comes along)."""
+    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "c++", "clang++")))
+
+
+def _calibrate(choice: Choice, question: Question, session: Session, *, left: float) -> tuple[float, bool]:
+    """Tokens/s of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
+    device = pick_device()
+    counts = choice.candidate.num_parameters
+    recipe = recipe_for(
+        counts.matmul, choice.tokens, context=question.context, unique_tokens=1 << 16, seed=question.seed
+    )
+    dtype = question.machine.dtype
+    with session.ledger.activity("plan", "productive"):
+        eager = time_steps(choice.config, recipe, dtype=dtype, device=device, seconds=1.0)
+    if not can_compile() or left * (1 - 1 / COMPILE_SPEEDUP) < 1.5 * COMPILE_SECONDS:
+        return recipe.batch_tokens / eager.seconds, False
+    with session.ledger.activity("plan", "compile"):
+        compiled = time_steps(choice.config, recipe, dtype=dtype, device=device, seconds=1.0, compiled=True)
+    winner = min(eager, compiled, key=lambda timing: timing.seconds)
+    return recipe.batch_tokens / winner.seconds, winner is compiled
+
+
+def measured_speedup(study: Study) -> float:
+    """How much faster the plan's shape was measured than the throughput model says of it, eager."""
+    plan, throughput = study.plan, fit_throughput(study.machine)
+    step = throughput.step_seconds(ModelConfig(**plan.model), batch_tokens=plan.recipe.batch_tokens)
+    return plan.tokens_per_second * step / plan.recipe.batch_tokens
+
+
+def _trunk_of(study: Study, config: ModelConfig) -> str | None:
+    run = f"grid-w{config.hidden_size}"
+    return run if (study.pilots / run / "checkpoint.json").exists() else None

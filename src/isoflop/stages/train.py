@@ -1,0 +1,57 @@
+"""The target run, to ``run/``."""
+
+from __future__ import annotations
+
+from isoflop.core.ledger import by_stage
+from isoflop.core.records import PilotFinished, read_records
+from isoflop.core.session import Session
+from isoflop.machine.measure import pick_device
+from isoflop.model.config import ModelConfig
+from isoflop.study import Study
+from isoflop.text import prepare as text
+from isoflop.train.target import STAGE, TargetRun
+from isoflop.train.trainer import Snapshot, Trainer
+
+
+def train(study: Study, session: Session) -> None:
+    """The target run, to ``run/``."""
+    plan, manifest = study.plan, study.manifest
+    booked = sum(
+        s for (stage, what), s in by_stage(read_records(study.records)).items() if stage == STAGE and what != "start"
+    )
+    with session.ledger.activity(STAGE, "start"):
+        trainer = Trainer(
+            ModelConfig(**plan.model),
+            plan.recipe,
+            text.open_split(study.corpus, manifest.train),
+            dtype=plan.dtype,
+            compiled=plan.compiled,
+            device=str(pick_device()),
+        )
+        if plan.continues is not None:
+            snapshot = Snapshot.load(study.pilots / plan.continues)
+            if snapshot is not None:
+                trainer.adopt(snapshot, tokens=_trunk_tokens(study, plan.continues, snapshot))
+        peak = max(study.machine.matmul_flops_per_second.values())
+        run = TargetRun(trainer, plan, session, corpus=study.corpus, folder=study.run, peak_flops=peak)
+        run.resume(booked)
+    with session.ledger.activity(STAGE, "productive"):
+        run.run()
+
+
+def _trunk_tokens(study: Study, run: str, snapshot: Snapshot) -> int:
+    points = [
+        s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished) and s.record.run == run
+    ]
+    return snapshot.num_done * points[-1].batch_tokens
+
+
+def trained(study: Study) -> Trainer:
+    """The finished model, from its last checkpoint."""
+    plan = study.plan
+    snapshot = Snapshot.load(study.run)
+    assert snapshot is not None, "the train stage leaves a checkpoint"
+    shards = text.open_split(study.corpus, study.manifest.train)
+    trainer = Trainer(ModelConfig(**plan.model), plan.recipe, shards, dtype=plan.dtype, device=str(pick_device()))
+    trainer.restore(snapshot)
+    return trainer
