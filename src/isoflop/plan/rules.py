@@ -14,10 +14,8 @@ WARMUP_FRACTION = 0.02
 DECAY_FRACTION = 0.4
 CLIP_NORM = 1.0
 MIN_BATCH_TOKENS = 512
-REFERENCE_RATE = 0.008
-"""Peak rate of the hidden matrices at the reference N and D below."""
-REFERENCE_PARAMETERS = 1e6
-REFERENCE_TOKENS = 4e6
+REFERENCE_RATE = 0.0075
+"""Peak rate of the hidden matrices at 1e6 matmul parameters and a batch of 1024 tokens."""
 WEIGHT_DECAY = 0.1
 
 
@@ -34,18 +32,22 @@ def batch_tokens(tokens: float, *, context: int) -> int:
 
     Fitted at 1e9-1e11 tokens; that it holds down to 1e6 was checked here (docs/log.md).
     """
-    wanted = max(MIN_BATCH_TOKENS, 0.58 * tokens**0.571)
-    return context * max(1, round(wanted / context))
+    return context * max(1, round(optimal_batch(tokens) / context))
+
+
+def optimal_batch(tokens: float) -> float:
+    """Step Law's batch in tokens, before it is cut into sequences."""
+    return max(MIN_BATCH_TOKENS, 0.58 * tokens**0.571)
 
 
 def learning_rate(num_parameters: float, tokens: float) -> float:
     """Peak rate of the hidden matrices (Muon's update has AdamW's size, so the two share a scale).
 
-    Exponents from the learning-rate brackets of docs/log.md; much flatter in N than Step Law's -0.713, as is
-    expected of orthogonalised updates.
+    0.0075 sqrt(B / 1024) (N / 1e6)^-0.2 with B = Step Law's batch for D: the square root is AdamW's noise scaling
+    (Malladi et al. 2022, arXiv 2205.10287), level and size exponent fit the brackets of docs/log.md (0.36-1.3 M
+    parameters, 1-4 M tokens; the optimum is flat within a factor of 2). Step Law's own N^-0.713 is for AdamW alone.
     """
-    del tokens  # no dependence was measurable over 0.25-8 M tokens
-    return REFERENCE_RATE * (num_parameters / REFERENCE_PARAMETERS) ** -0.2
+    return REFERENCE_RATE * math.sqrt(optimal_batch(tokens) / 1024) * (num_parameters / 1e6) ** -0.2
 
 
 def recipe_for(num_parameters: float, tokens: float, *, context: int, unique_tokens: int, seed: int) -> Recipe:

@@ -66,7 +66,7 @@ def plan(study: Study, session: Session) -> None:
             choice,
             choices,
             budget_seconds=study.budget_seconds,
-            training_seconds=session.seconds_left() - closing,
+            training_seconds=session.seconds_left() - closing_seconds(study, tokens_per_second=speed),
             tokens_per_second=speed,
             compiled=compiled,
             num_threads=torch.get_num_threads(),
@@ -111,7 +111,7 @@ def _calibrate(choice: Choice, question: Question, session: Session, *, left: fl
         eager = time_steps(choice.config, recipe, dtype=dtype, device=device, seconds=1.0)
     if not can_compile() or left * (1 - 1 / COMPILE_SPEEDUP) < 1.5 * COMPILE_SECONDS:
         return recipe.batch_tokens / eager.seconds, False
-    with session.ledger.activity("plan", "compile"):
+    with session.ledger.activity("train", "compile"):
         compiled = time_steps(choice.config, recipe, dtype=dtype, device=device, seconds=1.0, compiled=True)
     winner = min(eager, compiled, key=lambda timing: timing.seconds)
     return recipe.batch_tokens / winner.seconds, winner is compiled

@@ -17,7 +17,7 @@ def train(study: Study, session: Session) -> None:
     """The target run, to ``run/``."""
     plan, manifest = study.plan, study.manifest
     booked = sum(
-        s for (stage, what), s in by_stage(read_records(study.records)).items() if stage == STAGE and what != "start"
+        s for (stage, what), s in by_stage(read_records(study.records)).items() if stage == STAGE and what not in ("start", "compile")
     )
     with session.ledger.activity(STAGE, "start"):
         trainer = Trainer(

@@ -1,0 +1,47 @@
+"""The benchmark corpora, and one study run as a person would run it."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "corpora"
+CORPORA: dict[str, list[Path]] = {
+    "demo": [],
+    "novels": [SHARED / "english_novels_100" / "novels.parquet"],
+    "public_domain": [SHARED / "public_domain_small"],
+    "bench_mix": [SHARED / "bench_mix_50mb" / "bench50.parquet"],
+}
+
+
+def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, Any]:
+    """``isoflop run`` on a corpus; returns its ``--json`` object. Raises ``RuntimeError`` with its stderr if it fails."""
+    texts = [str(path) for path in CORPORA[name]]
+    command = [sys.executable, "-m", "isoflop", "run", *texts, "--budget", budget, "--out", str(out)]
+    done = subprocess.run([*command, "--seed", str(seed), "--json"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def stamp() -> dict[str, str]:
+    """Where and when a figure was measured."""
+    from isoflop.machine.measure import cpu_name
+
+    return {
+        "machine": cpu_name(),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+    }
+
+
+def save(path: Path, value: dict[str, Any]) -> None:
+    """Writes a benchmark's result and prints it."""
+    path.write_text(json.dumps(value, indent=2) + "\n")
+    print(json.dumps(value, indent=2))

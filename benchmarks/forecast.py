@@ -1,0 +1,61 @@
+"""Forecast against outcome: isoflop on four corpora at several budgets (docs/log.md, README).
+
+    python benchmarks/forecast.py --budgets 5min 10min 30min --out /tmp/forecast
+
+Prints and saves, for every run, predicted and measured test bits per byte, the error, and whether the 90 % interval
+held. The bar: error at most 3 % each, inside in at least 9 of 12. Takes the sum of the budgets: 3 hours for all.
+Finished runs in --out are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from corpora import CORPORA, run_study, save, stamp
+
+from isoflop.report.terminal import facts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--budgets", nargs="+", default=["5min", "10min", "30min"])
+    parser.add_argument("--corpora", nargs="+", default=list(CORPORA), choices=list(CORPORA))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = [
+        row(name, budget, arguments.seed, arguments.out) for budget in arguments.budgets for name in arguments.corpora
+    ]
+    inside = sum(each["inside"] for each in rows)
+    worst = max(abs(each["error"]) for each in rows)
+    save(arguments.out / "forecast.json", stamp() | {"worst_error": worst, "inside": inside, "of": len(rows), "rows": rows})
+
+
+def row(name: str, budget: str, seed: int, out: Path) -> dict[str, Any]:
+    """One run (or the one that already stands in ``out``) as a line of the table."""
+    folder = out / f"{name}-{budget}-{seed}"
+    done = facts(folder) if (folder / "report.html").exists() else run_study(name, budget=budget, out=folder, seed=seed)
+    measured, predicted = done["test_bits_per_byte"], done["predicted_bits_per_byte"]
+    result = {
+        "corpus": name,
+        "budget": budget,
+        "predicted": predicted,
+        "low": done["predicted_low"],
+        "high": done["predicted_high"],
+        "measured": measured,
+        "error": predicted / measured - 1,
+        "inside": done["predicted_low"] <= measured <= done["predicted_high"],
+        "seconds_over_budget": done["seconds"] / done["budget_seconds"] - 1,
+        "pilot_fraction": done["pilot_fraction"],
+        "num_parameters": done["num_parameters"],
+        "tokens": done["tokens"],
+    }
+    print(" ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in result.items()))
+    return result
+
+
+if __name__ == "__main__":
+    main()

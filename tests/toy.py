@@ -1,0 +1,84 @@
+"""Small things that several rooms' tests need: text, a model, a recipe, a stream of tokens, and the command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from isoflop.core.products import Recipe
+from isoflop.model.config import ModelConfig
+
+SUBJECTS = ("the senator", "a farmer", "our neighbour", "the old miller", "his sister", "the captain", "a young clerk")
+VERBS = ("praised", "repaired", "sold", "forgot", "carried", "painted", "found", "counted", "hid", "borrowed")
+OBJECTS = ("the red boat", "two letters", "an empty barrel", "the village clock", "a heavy gate", "some bread")
+ENDINGS = ("before noon", "in the rain", "without a word", "for the third time", "near the bridge", "last winter")
+
+
+def write_texts(folder: Path, *, num_files: int = 60, sentences: int = 90) -> Path:
+    """Some 60 documents of 5 kB: sentences drawn from a small grammar, no two files alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    for i in range(num_files):
+        lines = [
+            " ".join(str(generator.choice(part)) for part in (SUBJECTS, VERBS, OBJECTS, ENDINGS)).capitalize() + "."
+            for _ in range(sentences + i % 7)
+        ]
+        (folder / f"{i:03d}.txt").write_text(" ".join(lines) + "\n")
+    return folder
+
+
+def config(**changes: Any) -> ModelConfig:
+    """Two layers of width 64, 61 words, 16 tokens."""
+    fields: dict[str, Any] = {
+        "vocab_size": 61,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 96,
+        "max_position_embeddings": 16,
+    }
+    return ModelConfig(**(fields | changes))
+
+
+def recipe(**changes: Any) -> Recipe:
+    """40 steps of four sequences of 16 tokens."""
+    fields: dict[str, Any] = {
+        "optimizer": "muon",
+        "context": 16,
+        "batch_tokens": 64,
+        "num_steps": 40,
+        "learning_rate": 0.01,
+        "weight_decay": 0.1,
+        "warmup_fraction": 0.1,
+        "decay_fraction": 0.4,
+        "clip_norm": 1.0,
+        "seed": 3,
+        "unique_tokens": 1000,
+    }
+    return Recipe(**(fields | changes))
+
+
+def stream(num_tokens: int = 1000, *, vocab_size: int = 61, seed: int = 0) -> np.ndarray:
+    """Tokens that a model can learn: each follows from the one before, but for one in ten."""
+    generator = np.random.default_rng(seed)
+    jumps = generator.integers(0, vocab_size, num_tokens)
+    tokens = np.zeros(num_tokens, dtype=np.uint16)
+    for i in range(1, num_tokens):
+        tokens[i] = jumps[i] if jumps[i] % 10 == 0 else (7 * int(tokens[i - 1]) + 1) % vocab_size
+    return tokens
+
+
+def isoflop(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "isoflop", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=environment())
+
+
+def environment() -> dict[str, str]:
+    """One thread outside our own control, plain output."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "120"}

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from toy import config, recipe
+from torch import Tensor
+
+from isoflop.core.products import Recipe
+from isoflop.model.transformer import Transformer, build_model
+from isoflop.train import optimizers
+from isoflop.train.optimizers import Optimizer, orthogonalise
+
+RATES = (0.25, 1.0, 0.5)
+
+
+def gradients(model: Transformer, step: int) -> None:
+    """A gradient that depends on nothing but the step; small enough not to be clipped."""
+    generator = torch.Generator().manual_seed(step)
+    for parameter in model.parameters():
+        parameter.grad = 1e-4 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
+
+
+def train(chosen: Recipe, *, rates: tuple[float, ...] = RATES) -> tuple[Transformer, Optimizer]:
+    model = build_model(config(), seed=0)
+    optimizer = Optimizer(model, chosen)
+    for step, rate in enumerate(rates):
+        gradients(model, step)
+        optimizer.step(rate)
+    return model, optimizer
+
+
+def reference(
+    parameters: list[Tensor], optimizer: torch.optim.Optimizer, grads: list[list[Tensor]], peak: float
+) -> list[Tensor]:
+    for rate, step in zip(RATES, grads, strict=True):
+        optimizer.param_groups[0]["lr"] = peak * rate
+        for parameter, grad in zip(parameters, step, strict=True):
+            parameter.grad = grad.clone()
+        optimizer.step()
+    return [parameter.detach() for parameter in parameters]
+
+
+def start_and_gradients(name: str, rows: slice = slice(None)) -> tuple[Tensor, list[list[Tensor]]]:
+    model = build_model(config(), seed=0)
+    parameter = dict(model.named_parameters())[name]
+    start, grads = parameter.detach()[rows].clone(), []
+    for step in range(len(RATES)):
+        gradients(model, step)
+        assert parameter.grad is not None
+        grads.append([parameter.grad[rows].clone()])
+    return start, grads
+
+
+@pytest.mark.parametrize("head", [0, 1, 2])
+def test_muon_on_fused_stacks_equals_torchs_on_single_matrices(monkeypatch: pytest.MonkeyPatch, head: int) -> None:
+    monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)  # torch's iteration is in bfloat16 whatever comes in
+    chosen = recipe(learning_rate=0.02, weight_decay=0.3)
+    model, _ = train(chosen)
+    rows = slice(64 * head, 64 * (head + 1))
+    names = dict(model.named_parameters())
+    name = next(n for n in names if n.startswith("layers.1.") and "qkv" in n)
+    start, grads = start_and_gradients(name, rows)
+    other = torch.nn.Parameter(start)
+    muon = torch.optim.Muon(
+        [other], weight_decay=0.3, momentum=optimizers.MOMENTUM, nesterov=True, adjust_lr_fn="match_rms_adamw"
+    )
+    (expected,) = reference([other], muon, grads, peak=0.02)
+    torch.testing.assert_close(names[name].detach()[rows], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["gate_up", "down_proj", "o_proj"])
+def test_muon_moves_every_hidden_matrix_as_torchs(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)
+    model, _ = train(recipe(learning_rate=0.02, weight_decay=0.0))
+    names = dict(model.named_parameters())
+    name = next(n for n in names if n.startswith("layers.0.") and part in n)
+    rows = slice(0, names[name].shape[0] // (2 if part == "gate_up" else 1))
+    start, grads = start_and_gradients(name, rows)
+    other = torch.nn.Parameter(start)
+    muon = torch.optim.Muon(
+        [other], weight_decay=0.0, momentum=optimizers.MOMENTUM, adjust_lr_fn="match_rms_adamw"
+    )
+    (expected,) = reference([other], muon, grads, peak=0.02)
+    torch.testing.assert_close(names[name].detach()[rows], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 24), (2, 16, 64), (2, 64, 16)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int, int, int]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    result = orthogonalise(x, torch.float32)
+    assert result.shape == shape
+    values = torch.linalg.svdvals(result)
+    assert 0.3 < float(values.min()) and float(values.max()) < 1.4  # the quintic settles in a band, not at one
+    left, _, right = torch.linalg.svd(x, full_matrices=False)
+    cosine = (result * (left @ right)).sum() / result.norm() / (left @ right).norm()
+    assert cosine > 0.95
+
+
+def test_orthogonalise_takes_each_matrix_for_itself() -> None:
+    x = torch.randn(3, 8, 12, generator=torch.Generator().manual_seed(1))
+    alone = torch.cat([orthogonalise(x[i : i + 1] * 10**i, torch.float32) for i in range(3)])
+    torch.testing.assert_close(orthogonalise(x, torch.float32), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_zero_gradient_gives_no_nan() -> None:
+    assert torch.equal(orthogonalise(torch.zeros(1, 4, 4), torch.float32), torch.zeros(1, 4, 4))
+
+
+def test_sgd_equals_torchs_nesterov() -> None:
+    model, _ = train(recipe(optimizer="sgd", learning_rate=0.3))
+    for name, parameter in model.named_parameters():
+        start, grads = start_and_gradients(name)
+        other = torch.nn.Parameter(start)
+        sgd = torch.optim.SGD([other], lr=0.3, momentum=optimizers.MOMENTUM, nesterov=True)
+        (expected,) = reference([other], sgd, grads, peak=0.3)
+        torch.testing.assert_close(parameter.detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_adamw_equals_torchs() -> None:
+    model, _ = train(recipe(optimizer="adamw", learning_rate=0.01, weight_decay=0.2))
+    name = next(n for n, _ in model.named_parameters() if "down_proj" in n)
+    start, grads = start_and_gradients(name)
+    other = torch.nn.Parameter(start)
+    adamw = torch.optim.AdamW([other], lr=0.01, betas=optimizers.BETAS, eps=optimizers.EPSILON, weight_decay=0.2)
+    (expected,) = reference([other], adamw, grads, peak=0.01)
+    torch.testing.assert_close(dict(model.named_parameters())[name].detach(), expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2"])
+def test_every_parameter_moves_and_gradients_are_cleared(name: str, family: str) -> None:
+    model = build_model(config(family=family), seed=0)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    optimizer = Optimizer(model, recipe(optimizer=name))
+    gradients(model, 0)
+    optimizer.step(1.0)
+    assert [key for key, value in model.named_parameters() if torch.equal(value, before[key])] == []
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_tied_head_is_one_parameter() -> None:
+    optimizer = Optimizer(build_model(config(tie_word_embeddings=True), seed=0), recipe())
+    assert "head" not in optimizer.parts
+    assert sum(key.endswith("master") for key in optimizer.parts["embeddings"].state()) == 1
+
+
+def test_an_unknown_optimizer_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown optimizer 'adam'"):
+        Optimizer(build_model(config(), seed=0), recipe(optimizer="adam"))
+
+
+def test_a_large_gradient_is_clipped_to_the_norm() -> None:
+    model = build_model(config(), seed=0)
+    optimizer = Optimizer(model, recipe(optimizer="sgd", learning_rate=1.0, clip_norm=0.5))
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    norm, clipped = optimizer.step(1.0)
+    assert norm == pytest.approx(math.sqrt(len(before)), rel=1e-5) and clipped == 1.0
+    moved = torch.cat([p.detach().flatten() for p in model.parameters()]) - before
+    assert moved.norm() == pytest.approx(0.5 * (1 + optimizers.MOMENTUM), rel=1e-4)  # Nesterov's first step
+
+
+def test_a_small_gradient_is_left_alone() -> None:
+    model = build_model(config(), seed=0)
+    gradients(model, 0)
+    _, clipped = Optimizer(model, recipe(clip_norm=100.0)).step(1.0)
+    assert clipped == 0.0
+
+
+def test_masters_are_float32_beside_bfloat16_weights() -> None:
+    model = build_model(config(), seed=0).to(torch.bfloat16)
+    optimizer = Optimizer(model, recipe())
+    for step in range(3):
+        gradients(model, step)
+        optimizer.step(1e-3)
+    state = optimizer.state()
+    assert {value.dtype for value in state.values()} == {torch.float32}
+    masters = optimizer.parts["embeddings"].state()["0.master"]
+    assert torch.equal(next(model.parameters()).detach(), masters.to(torch.bfloat16))
+    assert not torch.equal(masters, masters.to(torch.bfloat16).float())
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
+def test_state_round_trip(name: str) -> None:
+    _, optimizer = train(recipe(optimizer=name))
+    saved = {key: value.clone() for key, value in optimizer.state().items()}
+    model = build_model(config(), seed=9)
+    other = Optimizer(model, recipe(optimizer=name))
+    assert list(saved) == list(other.state())
+    for key, value in other.state().items():
+        value.copy_(saved[key])
+    other.publish()
+    mine = [p.detach() for p in optimizer.parameters]
+    assert all(torch.equal(a, b) for a, b in zip(mine, model.parameters(), strict=True))

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy import config, recipe, stream
+from torch import Tensor
+
+from isoflop.core.errors import CorruptFileError
+from isoflop.train.schedule import Anchor
+from isoflop.train.trainer import MANIFEST, Snapshot, Trainer
+
+
+def trainer(*, dtype: str = "float32", compiled: bool = False, dropout: float = 0.0, **changes: Any) -> Trainer:
+    return Trainer(config(dropout=dropout), recipe(**changes), [stream()], dtype=dtype, compiled=compiled)
+
+
+def weights(run: Trainer) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in run.model.parameters()]
+
+
+def steps(run: Trainer, count: int) -> list[float]:
+    return [float(run.step()[0]) for _ in range(count)]
+
+
+def assert_equal_bits(one: Trainer, other: Trainer) -> None:
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+    mine, theirs = one.state(), other.state()
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+def test_saving_and_loading_changes_no_bit(tmp_path: Path, optimizer: str, dropout: float) -> None:
+    whole = trainer(optimizer=optimizer, dropout=dropout)
+    losses = steps(whole, 12)
+    first = trainer(optimizer=optimizer, dropout=dropout)
+    assert steps(first, 7) == losses[:7]
+    first.snapshot().save(tmp_path)
+    torch.manual_seed(999)  # what another process would start with
+    second = trainer(optimizer=optimizer, dropout=dropout)
+    snapshot = Snapshot.load(tmp_path)
+    assert snapshot is not None
+    second.restore(snapshot)
+    assert second.num_done == 7
+    assert steps(second, 5) == losses[7:]
+    assert_equal_bits(second, whole) if dropout else assert_equal_weights(second, whole)
+
+
+def assert_equal_weights(one: Trainer, other: Trainer) -> None:
+    """As `assert_equal_bits`, but for the random generator, which runs without dropout do not use."""
+    assert all(torch.equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def test_bfloat16_resumes_with_equal_bits(tmp_path: Path) -> None:
+    whole, first, second = (trainer(dtype="bfloat16") for _ in range(3))
+    steps(whole, 8)
+    steps(first, 5)
+    first.snapshot().save(tmp_path)
+    snapshot = Snapshot.load(tmp_path)
+    assert snapshot is not None
+    second.restore(snapshot)
+    steps(second, 3)
+    assert_equal_weights(second, whole)
+
+
+def test_a_snapshot_in_memory_is_a_copy() -> None:
+    run = trainer(dropout=0.1)
+    steps(run, 3)
+    snapshot = run.snapshot()
+    run.anchor = Anchor(3, 0.6, 8)
+    branch = steps(run, 4)
+    run.restore(snapshot)
+    assert (run.num_done, run.anchor) == (3, Anchor(0, 0.0, 40))
+    run.anchor = Anchor(3, 0.6, 8)
+    assert steps(run, 4) == branch
+
+
+def test_equal_arguments_give_equal_bits_and_seeds_differ() -> None:
+    assert steps(trainer(), 4) == steps(trainer(), 4)
+    assert steps(trainer(), 4) != steps(trainer(seed=4), 4)
+
+
+def test_only_the_newest_state_stays(tmp_path: Path) -> None:
+    run = trainer()
+    for _ in range(3):
+        steps(run, 1)
+        run.snapshot().save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "state-00000003.safetensors"]
+
+
+def test_nothing_saved_is_none(tmp_path: Path) -> None:
+    assert Snapshot.load(tmp_path) is None
+
+
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_a_flipped_byte_is_found(tmp_path: Path, place: float) -> None:
+    trainer().snapshot().save(tmp_path)
+    (path,) = tmp_path.glob("state-*")
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CorruptFileError, match="bytes changed"):
+        Snapshot.load(tmp_path)
+
+
+def test_a_missing_state_and_a_broken_manifest_are_found(tmp_path: Path) -> None:
+    trainer().snapshot().save(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    next((tmp_path / "a").glob("state-*")).unlink()
+    with pytest.raises(CorruptFileError, match="missing"):
+        Snapshot.load(tmp_path / "a")
+    (tmp_path / "b" / MANIFEST).write_text('{"file": "state"}')
+    with pytest.raises(CorruptFileError, match="not a checkpoint"):
+        Snapshot.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+def test_the_loss_falls(optimizer: str) -> None:
+    rate = {"muon": 0.02, "adamw": 0.01, "sgd": 0.1}[optimizer]
+    losses = steps(trainer(optimizer=optimizer, learning_rate=rate, num_steps=150), 150)
+    assert sum(losses[-10:]) / 10 < sum(losses[:5]) / 5 - 1.0
+
+
+def test_counts_of_tokens_and_progress() -> None:
+    run = trainer()
+    steps(run, 10)
+    assert (run.tokens_seen, run.progress) == (640, 0.25)
+
+
+def test_the_last_step_still_has_a_rate() -> None:
+    run = trainer(num_steps=5)
+    steps(run, 4)
+    before = weights(run)
+    steps(run, 1)
+    assert run.progress == 1.0
+    assert any(not torch.equal(a, b) for a, b in zip(before, weights(run), strict=True))
+
+
+def test_a_trunk_is_adopted_by_a_run_with_another_batch(tmp_path: Path) -> None:
+    trunk = trainer(batch_tokens=32)
+    steps(trunk, 10)
+    trunk.snapshot().save(tmp_path)
+    snapshot = Snapshot.load(tmp_path)
+    assert snapshot is not None
+    run = trainer(num_steps=15)
+    run.adopt(snapshot, tokens=trunk.tokens_seen)
+    assert all(torch.equal(a, b) for a, b in zip(weights(run), weights(trunk), strict=True))
+    assert (run.num_done, run.tokens_seen) == (0, 320)
+    assert run.progress == pytest.approx(320 / (320 + 15 * 64))
+    expected = trunk.batches(20)[0]
+    assert torch.equal(run._batch()[0][:2], expected)  # the stream goes on where the trunk left it
+    steps(run, 15)
+    assert run.progress == 1.0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+@pytest.mark.long
+def test_compiled_equals_eager_within_rounding() -> None:
+    eager, compiled = steps(trainer(), 8), steps(trainer(compiled=True), 8)
+    assert compiled == pytest.approx(eager, rel=1e-3)
