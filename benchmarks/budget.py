@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from corpora import CORPORA, run_study, save, stamp
-
 from isoflop.core.budget import Budget
 
 

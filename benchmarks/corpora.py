@@ -20,7 +20,7 @@ CORPORA: dict[str, list[Path]] = {
 
 
 def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, Any]:
-    """``isoflop run`` on a corpus; returns its ``--json`` object. Raises ``RuntimeError`` with its stderr if it fails."""
+    """``isoflop run`` on a corpus; returns its ``--json`` object, or raises ``RuntimeError`` with its stderr."""
     texts = [str(path) for path in CORPORA[name]]
     command = [sys.executable, "-m", "isoflop", "run", *texts, "--budget", budget, "--out", str(out)]
     done = subprocess.run([*command, "--seed", str(seed), "--json"], capture_output=True, text=True, check=False)

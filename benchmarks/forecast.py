@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from corpora import CORPORA, run_study, save, stamp
-
 from isoflop.report.terminal import facts
 
 
@@ -31,7 +30,10 @@ def main() -> None:
     ]
     inside = sum(each["inside"] for each in rows)
     worst = max(abs(each["error"]) for each in rows)
-    save(arguments.out / "forecast.json", stamp() | {"worst_error": worst, "inside": inside, "of": len(rows), "rows": rows})
+    save(
+        arguments.out / "forecast.json",
+        stamp() | {"worst_error": worst, "inside": inside, "of": len(rows), "rows": rows},
+    )
 
 
 def row(name: str, budget: str, seed: int, out: Path) -> dict[str, Any]:
@@ -53,7 +55,11 @@ def row(name: str, budget: str, seed: int, out: Path) -> dict[str, Any]:
         "num_parameters": done["num_parameters"],
         "tokens": done["tokens"],
     }
-    print(" ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in result.items()))
+    print(
+        " ".join(
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in result.items()
+        )
+    )
     return result
 
 

@@ -14,7 +14,6 @@ import os
 from pathlib import Path
 
 from corpora import CORPORA, save, stamp
-
 from isoflop.core.products import LawPoint
 from isoflop.core.records import PilotFinished, read_records
 from isoflop.law.fit import fit
@@ -92,9 +91,7 @@ def job(width: int, tokens: float, out: Path) -> PilotJob:
 def read_points(out: Path) -> list[LawPoint]:
     """The finished pilots of a study folder as points of the law."""
     finished = [s.record for s in read_records(out / "records.jsonl") if isinstance(s.record, PilotFinished)]
-    return [
-        LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, NOISE_NATS) for p in finished
-    ]
+    return [LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, NOISE_NATS) for p in finished]
 
 
 if __name__ == "__main__":

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isoflop.core.products import Recipe
+from isoflop.core import products
+from isoflop.core.ledger import Ledger
+from isoflop.core.products import Interval, Recipe
+from isoflop.core.progress import Progress
+from isoflop.core.records import Record
+from isoflop.core.session import Session
 from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters
 
 SUBJECTS = ("the senator", "a farmer", "our neighbour", "the old miller", "his sister", "the captain", "a young clerk")
 VERBS = ("praised", "repaired", "sold", "forgot", "carried", "painted", "found", "counted", "hid", "borrowed")
@@ -71,6 +79,36 @@ def stream(num_tokens: int = 1000, *, vocab_size: int = 61, seed: int = 0) -> np
     for i in range(1, num_tokens):
         tokens[i] = jumps[i] if jumps[i] % 10 == 0 else (7 * int(tokens[i - 1]) + 1) % vocab_size
     return tokens
+
+
+def plan(shape: ModelConfig, chosen: Recipe, **changes: Any) -> products.Plan:
+    """A plan of this shape and recipe whose promises mean nothing."""
+    any_interval = Interval(1.0, 0.5, 2.0)
+    tokens = chosen.num_steps * chosen.batch_tokens
+    fields: dict[str, Any] = {
+        "model": asdict(shape),
+        "num_parameters": count_parameters(shape),
+        "recipe": chosen,
+        "tokens": tokens,
+        "epochs": tokens / chosen.unique_tokens,
+        "dtype": "float32",
+        "compiled": False,
+        "num_threads": 1,
+        "continues": None,
+        "training_seconds": 1000.0,
+        "tokens_per_second": 1e4,
+        "flops": 1e9,
+        "memory_bytes": 1,
+        "forecast": products.Forecast(any_interval, any_interval, any_interval, any_interval, None, None),
+        "candidates": [],
+        "what_if": [],
+    }
+    return products.Plan(**(fields | changes))
+
+
+def session(write: Callable[[Record], None], *, seconds_left: float = 100.0) -> Session:
+    """A session that shows nothing."""
+    return Session(write, Ledger(write), Progress(remaining=lambda: 0.0, quiet=True), lambda: seconds_left)
 
 
 def isoflop(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from isoflop.core.errors import IsoflopError
+from isoflop.core.process import tune_process
 
 app = typer.Typer(
     add_completion=False,
@@ -26,11 +26,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 BudgetOption = Annotated[
     str, typer.Option("--budget", "-b", help="30min, 2h, 1e15flop, '$5', 0.2kWh, 50gCO2e ... everything included.")
 ]
-
-ALLOCATOR = (
-    "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
-)
-"""Keeps large tensors' memory instead of returning it to the kernel and faulting it in again each step."""
 
 
 @app.command(
@@ -57,7 +52,7 @@ def run(
     """Get the best model that a budget buys from your text, and a report of what was promised and what happened."""
     from isoflop import verbs
 
-    _tune_process()
+    tune_process("-m", "isoflop")
     study = verbs.start(
         texts or [], budget=budget, out=out, price_per_hour=price_per_hour, grid=grid, seed=seed, quiet=quiet or as_json
     )
@@ -69,7 +64,7 @@ def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) ->
     """Go on with a study after Ctrl-C, a crash or a reboot."""
     from isoflop import verbs
 
-    _tune_process()
+    tune_process("-m", "isoflop")
     verbs.resume(study, quiet=quiet or as_json)
     _print_summary(study, as_json)
 
@@ -117,7 +112,7 @@ def measure(as_json: Json = False) -> None:
     from isoflop import verbs
     from isoflop.tell import machine_lines
 
-    _tune_process()
+    tune_process("-m", "isoflop")
     machine = verbs.measure_machine()
     typer.echo(json.dumps(machine, indent=2) if as_json else machine_lines(machine))
 
@@ -126,13 +121,6 @@ def _print_summary(study: Path, as_json: bool) -> None:
     from isoflop.report.terminal import facts, summary
 
     typer.echo(json.dumps(facts(study)) if as_json else summary(study))
-
-
-def _tune_process() -> None:
-    """Starts this process again with glibc's allocator set for training (it reads its settings only at start)."""
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = ALLOCATOR
-        os.execv(sys.executable, [sys.executable, "-m", "isoflop", *sys.argv[1:]])
 
 
 def main() -> Any:

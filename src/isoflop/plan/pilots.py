@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isoflop.core.products import Machine, Recipe
+from isoflop.law.isoflop import EdgeMinimum
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
@@ -60,9 +61,8 @@ class Trunk:
     branches: tuple[float, ...] = BRANCHES
 
 
-def design(setting: Setting, guess: Guess, *, seconds: float) -> list[PilotJob]:
+def design(setting: Setting, trunks: list[Trunk], *, seconds: float) -> list[PilotJob]:
     """Jobs that keep all workers busy for about ``seconds``, longest first."""
-    trunks = choose_trunks(setting, guess, core_seconds=seconds * setting.num_workers)
     unit = seconds / _makespan([trunk.weight for trunk in trunks], setting.num_workers)
     jobs = [_job(setting, trunk, seconds=unit * trunk.weight) for trunk in trunks]
     return sorted(jobs, key=lambda job: -job.seconds)
@@ -91,6 +91,15 @@ def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> lis
     if num_trunks > 5:
         trunks += [Trunk(sizes[1], "rate", weight=0.25, rate_factor=f, branches=(1.0,)) for f in (0.5, 2.0)]
     return trunks
+
+
+def recentred(shapes: tuple[ModelConfig, ...], edge: EdgeMinimum) -> Trunk | None:
+    """A trunk of the next size beyond the end at which the least loss lies; None where the ladder ends there."""
+    if edge.side == "smallest":
+        beyond = [config for config in shapes if _size(config) < edge.size]
+        return Trunk(beyond[-1], "recentre") if beyond else None
+    beyond = [config for config in shapes if _size(config) >= edge.size * SIZE_STEP]
+    return Trunk(beyond[0], "recentre") if beyond else None
 
 
 def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int) -> list[ModelConfig]:

@@ -32,6 +32,8 @@ MEMORY_SHARE = 0.8
 PROCESS_BYTES = 400_000_000
 """What Python and torch take before any tensor."""
 Z90 = 1.645
+BUSY_SHARES = (0.75, 0.9, 1.0)
+"""Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
 TIME_SD = 0.01
 """Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
 
@@ -70,10 +72,10 @@ def consider(question: Question, *, seconds: float, speedup: float) -> list[Choi
     """Every shape of the ladder that the time allows at least one pass of the smallest batch, in order of size."""
     choices = []
     for config in question.shapes:
-        tokens = tokens_in(question.throughput, config, context=question.context, seconds=seconds, speedup=speedup)
-        if tokens < 1000 * question.context:
+        choice = weigh(question, config, seconds=seconds, speedup=speedup)
+        if choice.tokens < 1000 * question.context:
             break  # larger ones get fewer still
-        choices.append(_choice(question, config, tokens))
+        choices.append(choice)
     if not choices:
         raise BudgetError(
             f"{seconds:.0f} s of training are too few for the smallest model", remedy="Give a larger budget"
@@ -89,7 +91,9 @@ def best(choices: list[Choice]) -> Choice:
     return min(fitting, key=lambda choice: choice.loss)
 
 
-def _choice(question: Question, config: ModelConfig, tokens: float) -> Choice:
+def weigh(question: Question, config: ModelConfig, *, seconds: float, speedup: float) -> Choice:
+    """What ``seconds`` of training at ``speedup`` times the eager speed buy at one shape."""
+    tokens = tokens_in(question.throughput, config, context=question.context, seconds=seconds, speedup=speedup)
     counts = count_parameters(config)
     unique = question.manifest.train.num_tokens
     loss = float(np.mean(question.law.draw_losses(counts.matmul, tokens, unique)))
@@ -176,12 +180,7 @@ def make_plan(
 def _forecast(question: Question, config: ModelConfig, tokens: float, budget_seconds: float) -> Forecast:
     machine = question.machine
     seconds = Interval(budget_seconds, budget_seconds * (1 - Z90 * TIME_SD), budget_seconds * (1 + Z90 * TIME_SD))
-    energy = joules(
-        machine.power,
-        busy_core_seconds=budget_seconds * machine.num_cores * 0.95,
-        wall_seconds=budget_seconds,
-        num_cores=machine.num_cores,
-    )
+    energy = forecast_joules(machine, budget_seconds)
     grams, price = question.grams_co2e_per_kwh, question.dollars_per_hour
     return Forecast(
         bits_per_byte=forecast_bits(question, config, tokens),
@@ -191,6 +190,20 @@ def _forecast(question: Question, config: ModelConfig, tokens: float, budget_sec
         dollars=None if price is None else seconds.scaled(price / 3600),
         grams_co2e=None if grams is None else energy.scaled(grams / 3.6e6),
     )
+
+
+def forecast_joules(machine: Machine, seconds: float) -> Interval:
+    """Energy of ``seconds`` of a study: watts and the share of busy cores are both uncertain, and both are in it."""
+    idle, usual, busy = (
+        joules(
+            machine.power,
+            busy_core_seconds=seconds * machine.num_cores * share,
+            wall_seconds=seconds,
+            num_cores=machine.num_cores,
+        )
+        for share in BUSY_SHARES
+    )
+    return Interval(usual.central, idle.low, busy.high)
 
 
 def what_if(question: Question, *, budget_seconds: float, training_seconds: float, speedup: float) -> list[WhatIf]:

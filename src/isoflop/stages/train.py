@@ -16,9 +16,6 @@ from isoflop.train.trainer import Snapshot, Trainer
 def train(study: Study, session: Session) -> None:
     """The target run, to ``run/``."""
     plan, manifest = study.plan, study.manifest
-    booked = sum(
-        s for (stage, what), s in by_stage(read_records(study.records)).items() if stage == STAGE and what not in ("start", "compile")
-    )
     with session.ledger.activity(STAGE, "start"):
         trainer = Trainer(
             ModelConfig(**plan.model),
@@ -34,9 +31,15 @@ def train(study: Study, session: Session) -> None:
                 trainer.adopt(snapshot, tokens=_trunk_tokens(study, plan.continues, snapshot))
         peak = max(study.machine.matmul_flops_per_second.values())
         run = TargetRun(trainer, plan, session, corpus=study.corpus, folder=study.run, peak_flops=peak)
-        run.resume(booked)
+        run.resume(_booked_seconds(study))
     with session.ledger.activity(STAGE, "productive"):
         run.run()
+
+
+def _booked_seconds(study: Study) -> float:
+    """Seconds of training in the ledger that a checkpoint could hold; what was lost before is lost already."""
+    totals = by_stage(read_records(study.records))
+    return sum(s for (stage, what), s in totals.items() if stage == STAGE and what not in ("start", "compile", "lost"))
 
 
 def _trunk_tokens(study: Study, run: str, snapshot: Snapshot) -> int:

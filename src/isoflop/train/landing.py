@@ -37,6 +37,8 @@ class Pace:
 def landed(anchor: Anchor, step: int, *, seconds_per_step: float, seconds_left: float) -> Anchor:
     """``anchor``, or one that ends when ``seconds_left`` are over at this pace, where the two differ noticeably."""
     num_steps = step + max(1, int(seconds_left / seconds_per_step))
+    if anchor.final:
+        num_steps = min(num_steps, anchor.num_steps)
     if abs(num_steps - anchor.num_steps) <= max(1.0, TOLERANCE * anchor.num_steps):
         return anchor
     return anchor.moved(step, num_steps)

@@ -24,6 +24,8 @@ class Anchor:
     step: int
     progress: float
     num_steps: int
+    final: bool = False
+    """The end was brought forward on purpose: it may come sooner still, never later."""
 
     def progress_at(self, step: int) -> float:
         """Share of the schedule done after ``step`` steps; continuous at the anchor, 1 at the end."""
@@ -32,4 +34,4 @@ class Anchor:
 
     def moved(self, step: int, num_steps: int) -> Anchor:
         """The same schedule, its rest stretched or shrunk from ``step`` on to end at ``num_steps``."""
-        return Anchor(step, self.progress_at(step), max(step + 1, num_steps))
+        return Anchor(step, self.progress_at(step), max(step + 1, num_steps), self.final)

@@ -139,7 +139,7 @@ class TargetRun:
         if self.num_worse < 2 or trainer.progress >= stable:
             return
         decay_steps = round(trainer.num_done * trainer.recipe.decay_fraction / stable)
-        self._anchor(Anchor(trainer.num_done, stable, trainer.num_done + decay_steps))
+        self._anchor(Anchor(trainer.num_done, stable, trainer.num_done + decay_steps, final=True))
         message = f"validation rose twice after {trainer.tokens_seen / trainer.recipe.unique_tokens:.1f} epochs"
         self.session.warn(
             STAGE, StudyWarning("stopped_early", f"{message}: the decay starts now, the budget is not used up")

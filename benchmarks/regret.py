@@ -1,0 +1,122 @@
+"""Regret: what would other sizes have reached, had the whole budget gone into training them?
+
+    python benchmarks/regret.py --study /tmp/budget/demo-10min --out /tmp/regret
+
+Trains sizes 1/2, 3/4, 1, 3/2 and 2 of the plan's, each by the same recipe rules for the *whole* budget of the study,
+without measuring, pilots or planning, and scores them on the same test documents. The bar: isoflop's bits per byte
+at most 0.02 above the best of them. Takes five budgets; finished sizes in --out are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpora import save, stamp
+from isoflop.core.process import tune_process
+from isoflop.core.records import Scored, read_records
+from isoflop.machine.measure import pick_device, time_steps, usable_cores
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters
+from isoflop.plan.planner import make_plan, weigh
+from isoflop.plan.rules import recipe_for
+from isoflop.plan.shapes import shape
+from isoflop.report.terminal import facts
+from isoflop.run import STAGES
+from isoflop.stages.plan import question_of
+from isoflop.study import Study, open_session
+
+FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, required=True, help="a finished study")
+    parser.add_argument("--factors", nargs="+", type=float, default=list(FACTORS))
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    tune_process(__file__)
+    torch.set_num_threads(usable_cores())
+    ours = facts(arguments.study)["test_bits_per_byte"]
+    rows = [train_size(arguments.study, factor, arguments.out / f"x{factor:g}") for factor in arguments.factors]
+    best = min(row["bits_per_byte"] for row in rows)
+    save(arguments.out / "regret.json", stamp() | {"isoflop": ours, "best": best, "regret": ours - best, "rows": rows})
+
+
+def train_size(source: Path, factor: float, folder: Path) -> dict[str, Any]:
+    """Trains one size for the whole budget of ``source`` and scores it."""
+    study = Study(folder)
+    if not (folder / "plan.json").exists():
+        _borrow(Study(source), study, factor)
+    with open_session(study, command="benchmarks/regret.py", quiet=False) as (session, _):
+        for stage in STAGES:
+            if stage.name in ("train", "evaluate") and not stage.done(study):
+                session.progress.stage(f"{stage.name} x{factor:g}")
+                stage.work(study, session, None)
+    scored = [s.record for s in read_records(study.records) if isinstance(s.record, Scored)][-1]
+    plan = study.plan
+    return {
+        "factor": factor,
+        "num_parameters": plan.num_parameters.matmul,
+        "num_layers": plan.model["num_hidden_layers"],
+        "hidden_size": plan.model["hidden_size"],
+        "tokens": plan.tokens,
+        "bits_per_byte": scored.bits_per_byte,
+        "predicted": plan.forecast.bits_per_byte.central,
+    }
+
+
+def _borrow(source: Study, study: Study, factor: float) -> None:
+    """A study with the source's corpus, machine and law, and a plan of another size for the whole budget."""
+    study.folder.mkdir(parents=True)
+    for name in ("study.toml", "machine.json", "law.json"):
+        shutil.copy(source.folder / name, study.folder / name)
+    study.corpus.symlink_to(source.corpus.resolve())
+    question, seconds = question_of(study), study.budget_seconds
+    config = nearest_shape(factor * source.plan.num_parameters.matmul, ModelConfig(**source.plan.model))
+    guess = weigh(question, config, seconds=seconds, speedup=1.3)
+    recipe = recipe_for(
+        count_parameters(config).matmul, guess.tokens, context=question.context, unique_tokens=1 << 16, seed=0
+    )
+    timing = time_steps(
+        config, recipe, dtype=question.machine.dtype, device=pick_device(), seconds=2.0, compiled=source.plan.compiled
+    )
+    plan = make_plan(
+        question,
+        guess,
+        [guess],
+        budget_seconds=seconds,
+        training_seconds=seconds,
+        tokens_per_second=recipe.batch_tokens / timing.seconds,
+        compiled=source.plan.compiled,
+        num_threads=torch.get_num_threads(),
+        continues=None,
+        what_if=[],
+        warnings=[],
+    )
+    study.write("plan.json", plan)
+
+
+def nearest_shape(size: float, like: ModelConfig) -> ModelConfig:
+    """The shape of about ``size`` matmul parameters whose depth is nearest to the ladder's."""
+
+    def misfit(config: ModelConfig) -> float:
+        ladder = shape(config.hidden_size, vocab_size=config.vocab_size, context=config.max_position_embeddings)
+        off = abs(math.log(count_parameters(config).matmul / size))
+        return off + 0.1 * abs(math.log(config.num_hidden_layers / ladder.num_hidden_layers))
+
+    options = []
+    for width in range(32, 1025, 32):
+        ladder = shape(width, vocab_size=like.vocab_size, context=like.max_position_embeddings)
+        options += [dataclasses.replace(ladder, num_hidden_layers=layers) for layers in range(1, 25)]
+    return min(options, key=misfit)
+
+
+if __name__ == "__main__":
+    main()
