@@ -130,9 +130,6 @@ def main() -> Any:
     except IsoflopError as error:
         typer.echo(f"isoflop: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("isoflop: interrupted; go on with: isoflop resume", err=True)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(1)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from isoflop.core import codec
-from isoflop.core.budget import Budget, format_seconds
-from isoflop.core.errors import StudyError
+from isoflop.core.budget import Budget, Rates, format_seconds
+from isoflop.core.errors import BudgetError, StudyError, TextError
 from isoflop.core.files import disk_errors
 from isoflop.core.products import FORMAT_VERSION
 from isoflop.machine.grid import grams_per_kwh
@@ -25,6 +27,7 @@ from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.read import find_files
 from isoflop.text.tokenizer import END_OF_TEXT_ID
+from isoflop.train.stop import Interrupted
 
 
 def start(
@@ -32,10 +35,13 @@ def start(
 ) -> Path:
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
+    if price_per_hour is not None and not (price_per_hour > 0 and math.isfinite(price_per_hour)):
+        raise BudgetError(
+            f"{price_per_hour:g} dollars an hour is no price", where="--price-per-hour", remedy="Give it above zero"
+        )
+    parsed.to_seconds(Rates(1.0, 1.0, price_per_hour, factor.grams_co2e_per_kwh))  # refuses a rate that is missing
     if parsed.unit == "s":
         require_budget(parsed.amount)
-    if price_per_hour is not None and not price_per_hour > 0:
-        raise StudyError(f"a price of {price_per_hour} dollars an hour", remedy="Give --price-per-hour above zero")
     study = Study(out)
     if study.exists:
         _refuse(study, texts)
@@ -43,6 +49,7 @@ def start(
         find_files(texts)
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+        was_empty = not any(out.iterdir())
     study.give(
         Given(
             format_version=FORMAT_VERSION,
@@ -57,7 +64,12 @@ def start(
             budget_conversion=format_seconds(parsed.amount) if parsed.unit == "s" else None,
         )
     )
-    carry_out(study, command=command_line(), quiet=quiet)
+    try:
+        _carry_out(study, quiet=quiet)
+    except (TextError, BudgetError):
+        if was_empty and not study.has("machine.json"):
+            shutil.rmtree(out, ignore_errors=True)  # refused before the study was under way: nothing to go on with
+        raise
     return out
 
 
@@ -76,13 +88,22 @@ def resume(folder: Path, *, quiet: bool) -> None:
     """Carries on with a study where it stopped."""
     study = Study(folder)
     _ = study.given  # refuses what is no study
-    carry_out(study, command=command_line(), quiet=quiet)
+    _carry_out(study, quiet=quiet)
+
+
+def _carry_out(study: Study, *, quiet: bool) -> None:
+    try:
+        carry_out(study, command=command_line(), quiet=quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what was finished is kept", remedy=f"Go on with: isoflop resume {study.folder}"
+        ) from None
 
 
 def plan(folder: Path, budget: str) -> dict[str, Any]:
     """What another budget would buy on this study's text and machine."""
     study = Study(folder)
-    question, given = question_of(study), study.given
+    given, question = study.given, question_of(study)
     answer = Budget.parse(budget).to_seconds(rates_of(study.machine, given)).seconds
     require_budget(answer)
     overhead = study.budget_seconds - study.plan.training_seconds if study.has("plan.json") else closing_seconds(study)
@@ -110,6 +131,7 @@ def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: flo
     from isoflop.model.export import load_model
 
     study = Study(folder)
+    _ = study.given  # refuses what is no study
     if not study.has("model/config.json"):
         raise StudyError("no model here yet", where=str(folder), remedy="Finish the study first: isoflop resume")
     tokenizer = text.open_tokenizer(study.corpus, study.manifest)

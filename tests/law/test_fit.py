@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from law_studies import GRID, TRUTH, hoffmann_runs, point, repeated_runs, study
+from law_studies import COUPLED, GRID, LAWS, TRUTH, about, hoffmann_runs, point, repeated_runs, study
 
 from isoflop.core.errors import StudyError
 from isoflop.core.products import LawPoint
 from isoflop.law import forms
 from isoflop.law import prior as trust
 from isoflop.law.fit import fit, fit_hoffmann
+from isoflop.law.forms import Array
 from isoflop.law.prior import Prior
 
 
@@ -19,39 +20,58 @@ def flat(points: list[LawPoint]) -> Prior:
     return Prior.flat(min(point.loss for point in points))
 
 
-def test_noiseless_runs_give_back_the_truth() -> None:
-    points = study()
-    found = fit(points, prior=flat(points), num_draws=10).report()
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_noiseless_runs_give_back_the_truth(form: str, truth: Array) -> None:
+    points = study(truth)
+    found = fit(points, prior=flat(points), form=form, num_draws=10).report()
     assert found.parameters["alpha"] == pytest.approx(0.36, abs=1e-3)
     assert found.parameters["beta"] == pytest.approx(0.31, abs=1e-3)
     assert found.parameters["E"] == pytest.approx(1.6, rel=1e-2)
+    assert found.parameters["p"] == pytest.approx(np.exp(truth[5]), rel=1e-2)
     assert found.residual_sd < 1e-5
     assert found.heldout_error == pytest.approx(0.0, abs=1e-3)
 
 
-def test_noiseless_repeated_runs_give_back_the_repetition() -> None:
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_noiseless_repeated_runs_give_back_the_repetition(form: str, truth: Array) -> None:
     grid = [(size, tokens) for size in (3e4, 1e5, 3e5, 1e6) for tokens in (5e5, 2e6, 8e6, 3e7, 1e8)]
-    points = study(grid=grid, unique=1e6)
-    found = fit(points, prior=flat(points), num_draws=10).report().parameters
+    points = study(truth, grid=grid, unique=1e6)
+    found = fit(points, prior=flat(points), form=form, num_draws=10).report().parameters
     assert [found["R_D*"], found["R_N*"]] == pytest.approx([12.0, 6.0], rel=0.05)
 
 
-def test_units_do_not_matter() -> None:
-    points = study(noise=0.02, unique=3e6)
+@pytest.mark.parametrize("form", ["coupled", "repeated_chinchilla"])
+def test_a_coupled_law_is_the_default_and_only_it_frees_p(form: str) -> None:
+    """Noiseless runs with p = 2: the one finds it, the other says 1 in the estimate and in every draw."""
+    points = study(COUPLED)
+    found = fit(points, form=form, prior=flat(points), num_draws=10).report()
+    draws = np.array(found.draws)[:, forms.PARAMETERS.index("p")]
+    assert found.form == form
+    assert (found.parameters["p"] == 1.0) == (set(draws) == {1.0}) == (form != "coupled")
+    assert (found.standard_errors["p"] > 0) == (form == "coupled")
+    assert (found.residual_sd < 1e-5) == (form == "coupled")
+    assert fit(points, num_draws=2).report().form == "coupled"
+
+
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_units_do_not_matter(form: str, truth: Array) -> None:
+    points = study(truth, noise=0.02, unique=3e6)
     other = [
         replace(run, num_parameters=run.num_parameters / 1e6, tokens=run.tokens / 1e3, unique_tokens=3e3)
         for run in points
     ]
     first, second = (
-        fit(runs, num_draws=20).predict(*where) for runs, where in ((points, (2e6, 5e7, 3e6)), (other, (2.0, 5e4, 3e3)))
+        fit(runs, form=form, num_draws=20).predict(*where)
+        for runs, where in ((points, (2e6, 5e7, 3e6)), (other, (2.0, 5e4, 3e3)))
     )
     for name in ("central", "low", "high"):
         assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-5)
 
 
-def test_the_order_of_points_does_not_matter() -> None:
-    points = study(noise=0.02)
-    first, second = (fit(runs, num_draws=2).report().parameters for runs in (points, points[::-1]))
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_the_order_of_points_does_not_matter(form: str, truth: Array) -> None:
+    points = study(truth, noise=0.02)
+    first, second = (fit(runs, form=form, num_draws=2).report().parameters for runs in (points, points[::-1]))
     assert first == pytest.approx(second, rel=1e-5)
 
 
@@ -59,14 +79,16 @@ def test_one_point_is_enough_to_borrow_a_law() -> None:
     found = fit([point(1e5, 2e6, 4.0, noise=0.02)]).report()
     assert found.heldout_error is None
     assert {warning.code for warning in found.warnings} == {"too_few_sizes", "exponents_from_prior"}
-    assert found.parameters["alpha"] == pytest.approx(0.34, abs=0.01)
+    assert found.parameters["alpha"] == pytest.approx(trust.ALPHA[0], abs=0.01)
 
 
-def test_many_precise_sizes_warn_of_nothing() -> None:
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_many_precise_sizes_warn_of_nothing(form: str, truth: Array) -> None:
     grid = [(size, tokens) for size in np.geomspace(3e4, 1e8, 8) for tokens in np.geomspace(1e6, 1e10, 6)]
-    found = fit(study(grid=grid, noise=0.003)).report()
+    points = study(truth, grid=grid, noise=0.003)
+    found = fit(points, form=form, prior=about(points)).report()
     assert found.warnings == []
-    assert found.prior_dominated == ["R_D*", "R_N*"]
+    assert found.prior_dominated == [*(["p"] if form != "coupled" else []), "R_D*", "R_N*"]
 
 
 def test_an_unexplained_scatter_widens_the_interval() -> None:
@@ -117,6 +139,14 @@ def test_hoffmann_optimum_as_recomputed_by_besiroglu() -> None:
     assert values == pytest.approx([1.8172, 477.83, 2143.4, 0.34731, 0.36717], rel=1e-4)
 
 
+def test_hoffmann_fits_say_p_is_1() -> None:
+    points = study(COUPLED)
+    assert fit_hoffmann(points, form="chinchilla")[0]["p"] == 1.0
+    parameters, objective = fit_hoffmann(points, form="coupled")
+    assert parameters["p"] == pytest.approx(2.0, rel=1e-2)
+    assert objective == pytest.approx(0.0, abs=1e-9)
+
+
 def test_repeated_form_beats_the_paper_and_blindness_on_the_papers_runs() -> None:
     runs = [point(*run[:2], run[3], unique=run[2]) for run in zip(*repeated_runs(), strict=True)]
     plain, paper, ours = (
@@ -125,25 +155,30 @@ def test_repeated_form_beats_the_paper_and_blindness_on_the_papers_runs() -> Non
     assert ours < paper < plain
 
 
-def test_intervals_cover_what_they_promise() -> None:
-    """200 studies of 11 noisy runs, laws drawn from the published spread; one new run at 10 times the cost.
+@pytest.mark.parametrize("form", ["repeated_chinchilla", "coupled"])
+def test_intervals_cover_what_they_promise(form: str) -> None:
+    """200 studies of 11 noisy runs, laws drawn from the spread of ``about``; one new run at 10 times the cost.
 
     The form is true here, so the discrepancy is left out: the engine alone must reach 90 %.
     """
-    hits = [_covers(seed) for seed in range(200)]
+    hits = [_covers(seed, form) for seed in range(200)]
     assert 0.83 <= np.mean(hits) <= 0.97
 
 
-def _covers(seed: int) -> bool:
+def _covers(seed: int, form: str) -> bool:
     rng = np.random.default_rng(seed)
-    alpha, beta = rng.normal(*trust.ALPHA), rng.normal(*trust.BETA)
+    alpha, beta = rng.normal(0.34, 0.05, 2)
     reducible = rng.uniform(0.4, 1.4, 2) * np.array([2e5**alpha, 4e6**beta])
-    truth = forms.theta_of(np.array([rng.uniform(1.0, 2.2), *reducible, alpha, beta, 15.4, 5.3]))
-    law = fit(study(truth, noise=0.02, seed=seed + 1000, grid=GRID[:11]), num_draws=100)
+    p = 2.0 * np.exp(rng.normal(0.0, 0.35)) if form == "coupled" else 1.0
+    truth = forms.theta_of(np.array([rng.uniform(1.0, 2.2), *reducible, alpha, beta, p, 15.4, 5.3]))
+    points = study(truth, noise=0.02, seed=seed + 1000, grid=GRID[:11])
+    law = fit(points, form=form, prior=about(points), num_draws=100)
     size, tokens = 1e6, 3.6e5 * 1.8e7 * 10 / 1e6
-    measured = forms.loss(truth, [size], [tokens], [1e12], form="chinchilla")[0] + 0.02 * rng.standard_normal()
+    measured = forms.loss(truth, [size], [tokens], [1e12], form=form)[0] + 0.02 * rng.standard_normal()
     return law.predict(size, tokens, 1e12, discrepancy_per_efold=0.0).interval().contains(measured)
 
 
 def test_the_truth_is_a_small_models_law() -> None:
     assert forms.loss(TRUTH, [1e5], [4e6], [1e12], form="chinchilla")[0] == pytest.approx(1.6 + 0.951 + 2.69, abs=0.01)
+    coupled = 1.6 + np.hypot(1.268, 3.141)
+    assert forms.loss(COUPLED, [1e5], [4e6], [1e12], form="coupled")[0] == pytest.approx(coupled, abs=0.01)

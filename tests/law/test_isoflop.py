@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from law_studies import study
+from law_studies import LAWS, study
 
 from isoflop.law.fit import fit
+from isoflop.law.forms import Array
 from isoflop.law.isoflop import EdgeMinimum, compute_optimal, isoflop_minimum
 from isoflop.law.prior import Prior
 
@@ -47,11 +48,13 @@ def test_sizes_that_make_no_curve_are_refused(sizes: list[float]) -> None:
         isoflop_minimum(sizes, [3.0, 2.0, 3.0])
 
 
-def test_compute_optimal_agrees_with_the_closed_form() -> None:
-    """Hoffmann et al. 2022, eq. 4: N = G (C / 6)^(beta / (alpha + beta))."""
-    law = fit(study(), prior=Prior.flat(3.0), num_draws=10)
+@pytest.mark.parametrize(("form", "truth"), LAWS)
+def test_compute_optimal_agrees_with_the_closed_form(form: str, truth: Array) -> None:
+    """Hoffmann et al. 2022, eq. 4: N = G (C / 6)^(beta / (alpha + beta)), G with the p-th root of alpha / beta."""
+    law = fit(study(truth), prior=Prior.flat(3.0), form=form, num_draws=10)
     p = law.report().parameters
-    gain = (p["alpha"] * p["A"] / (p["beta"] * p["B"])) ** (1 / (p["alpha"] + p["beta"]))
+    balance = (p["alpha"] / p["beta"]) ** (1 / p["p"])
+    gain = (balance * p["A"] / p["B"]) ** (1 / (p["alpha"] + p["beta"]))
     size, tokens = compute_optimal(law, 1e15)
     assert size == pytest.approx(gain * (1e15 / 6) ** (p["beta"] / (p["alpha"] + p["beta"])), rel=0.002)
     assert size * tokens == pytest.approx(1e15 / 6)

@@ -10,23 +10,23 @@ from isoflop.law import forms
 from isoflop.law.forms import Array
 from isoflop.law.solve import Problem, best_of, minimise
 
-CENTRED = forms.theta_of(np.array([1.6, 0.9, 1.8, 0.36, 0.31, 12.0, 6.0]))
+CENTRED = forms.theta_of(np.array([1.6, 0.9, 1.8, 0.36, 0.31, 1.5, 12.0, 6.0]))
 
 
-def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01) -> Problem:
+def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01, form: str = "chinchilla") -> Problem:
     size, tokens = np.array(GRID).T
     size, tokens = size / 2e5, tokens / 4e6
-    loss = forms.loss(CENTRED, size, tokens, tokens, form="chinchilla")
+    loss = forms.loss(CENTRED, size, tokens, tokens, form=form)
     wiggle = 0.004 * np.cos(np.arange(len(size)))
     return Problem(
-        form="chinchilla",
+        form=form,
         size=size,
         tokens=tokens,
         unique=tokens,
         log_losses=(np.log(loss) + wiggle)[None],
         sigma=np.full(len(size), sigma),
         prior_mean=CENTRED[None] + 0.1,
-        prior_sd=np.full(7, sd),
+        prior_sd=np.full(8, sd),
         delta=delta,
     )
 
@@ -36,13 +36,14 @@ def taken(given: Problem, rows: list[int], sigma: Array) -> Problem:
     return replace(given, **columns, log_losses=given.log_losses[:, rows], sigma=sigma)
 
 
-def test_the_minimum_is_flat_and_below_the_start() -> None:
-    given = problem()
+@pytest.mark.parametrize("form", ["chinchilla", "coupled"])
+def test_the_minimum_is_flat_and_below_the_start(form: str) -> None:
+    given = problem(form=form)
     theta, objective = minimise(given, CENTRED[None] + 0.05)
     gradient, _ = given.slopes(theta)
     assert np.abs(gradient).max() < 1e-3
     assert objective[0] < given.objective(CENTRED[None])[0]
-    for shift in np.eye(7) * 1e-3:
+    for shift in np.eye(8) * 1e-3:
         assert given.objective(theta + shift)[0] > objective[0] < given.objective(theta - shift)[0]
 
 
@@ -88,9 +89,9 @@ def test_an_outlier_pulls_with_bounded_force() -> None:
 
 
 def test_the_objective_by_hand() -> None:
-    """Each of 7 prior terms is (.1 / .3)^2 / 2; the residuals are the wiggle in units of sigma."""
+    """Each of 8 prior terms is (.1 / .3)^2 / 2; the residuals are the wiggle in units of sigma."""
     residuals = 0.4 * np.cos(np.arange(len(GRID)))
-    expected = 0.5 * np.sum(residuals**2) + 7 * 0.5 * (0.1 / 0.3) ** 2
+    expected = 0.5 * np.sum(residuals**2) + 8 * 0.5 * (0.1 / 0.3) ** 2
     assert problem().objective(CENTRED[None])[0] == pytest.approx(expected)
 
 

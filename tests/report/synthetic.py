@@ -82,14 +82,12 @@ def law() -> products.LawReport:
             points.append(
                 products.LawPoint(f"p{layers}x{hidden}-{flops:.0e}", size, tokens, 2.538e6, flops, loss, 0.012)
             )
-    parameters = {"E": 2.2, "A": 130.0, "B": 270.0, "alpha": 0.34, "beta": 0.36, "R_D_star": 15.4, "R_N_star": 5.3}
-    errors = {"E": 0.21, "A": 14.0, "B": 130.0, "alpha": 0.031, "beta": 0.024, "R_D_star": 9.8, "R_N_star": 4.1}
+    parameters = {"E": 2.2, "A": 130.0, "B": 270.0, "alpha": 0.34, "beta": 0.36, "p": 1.0, "R_D*": 15.4, "R_N*": 5.3}
+    errors = {"E": 0.21, "A": 14.0, "B": 130.0, "alpha": 0.031, "beta": 0.024, "p": 0.2, "R_D*": 9.8, "R_N*": 4.1}
     warning = StudyWarning(
         "exponents_from_prior", "The pilots hardly identify R_D* and R_N*: published values are used."
     )
-    return products.LawReport(
-        "repeated_chinchilla", parameters, errors, ["R_D_star", "R_N_star"], [], 0.0041, points, 0.0087, [warning]
-    )
+    return products.LawReport("coupled", parameters, errors, ["R_D*", "R_N*"], [], 0.0041, points, 0.0087, [warning])
 
 
 def plan() -> products.Plan:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from synthetic import plan, write_records
 
 from isoflop.core.errors import StudyError
 from isoflop.core.records import Sampled, Scored
+from isoflop.law.forms import PARAMETERS
 from isoflop.report import build_report
 from isoflop.report.evidence import decisions
+from isoflop.report.sections import MEANINGS
 from isoflop.report.story import diminishing_returns, headline_sentence, size_finding
 from isoflop.report.view import load, purchases
 
@@ -83,6 +86,20 @@ def test_diminishing_returns_by_hand(study_dir: Path) -> None:
 def test_the_plan_says_how_flat_its_minimum_is() -> None:
     assert "1.05 M matmul parameters" in size_finding(plan())
     assert "1 larger do not fit in memory" in size_finding(plan())
+
+
+def test_the_law_is_told_by_its_form_and_every_parameter(study_dir: Path) -> None:
+    assert set(MEANINGS) == set(PARAMETERS)
+    before = build_report(study_dir).read_text()
+    text = (study_dir / "law.json").read_text()
+    (study_dir / "law.json").write_text(text.replace('"coupled"', '"some_form"'))
+    after = build_report(study_dir).read_text()
+    assert "Form coupled; residuals" in before
+    assert "Form some_form; residuals" in after
+    for name, meaning in MEANINGS.items():
+        row = re.search(f'<tr><td class="t">{re.escape(name)}</td>.*?</tr>', before)
+        assert row is not None
+        assert html.unescape(row.group()).endswith(f'<td class="t">{meaning}</td></tr>')
 
 
 def test_decisions_carry_the_rule_beside_them() -> None:

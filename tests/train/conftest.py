@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy import write_texts
 
 from isoflop.text.prepare import prepare
+from toy import write_texts
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,9 @@ from isoflop.train.batches import Batches
 TOKENS = np.arange(1000, dtype=np.uint16)
 
 
-def batches(sequences: int = 4, *, shards: list[np.ndarray] | None = None, unique: int = 1000, seed: int = 5) -> Batches:
+def batches(
+    sequences: int = 4, *, shards: list[np.ndarray] | None = None, unique: int = 1000, seed: int = 5
+) -> Batches:
     return Batches(shards or [TOKENS], context=16, sequences=sequences, unique_tokens=unique, seed=seed)
 
 

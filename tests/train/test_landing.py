@@ -36,9 +36,7 @@ def fly(clock: Clock, anchor: Anchor, *, deadline: float, step_seconds: Callable
         if clock.now - checked >= CHECK_SECONDS:
             checked = clock.now
             if pace.seconds_per_step is not None:
-                anchor = landed(
-                    anchor, step, seconds_per_step=pace.seconds_per_step, seconds_left=deadline - clock.now
-                )
+                anchor = landed(anchor, step, seconds_per_step=pace.seconds_per_step, seconds_left=deadline - clock.now)
     assert anchor.progress_at(step) == pytest.approx(1.0)
     return anchor
 

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy import config, recipe, stream
 
 from isoflop.core.records import Record, Step
 from isoflop.model.count import flops_per_token
 from isoflop.train import meter
 from isoflop.train.meter import RECORD_SECONDS, StepMeter
 from isoflop.train.trainer import Trainer
+from toy import config, recipe, stream
 
 
 class Clock:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from toy import config, recipe
 
 from isoflop.core.records import PilotFinished, RecordLog, RunStarted, read_records
 from isoflop.model.count import count_parameters, flops_per_token
 from isoflop.text.prepare import load
 from isoflop.train import pilot
 from isoflop.train.pilot import MIN_STEPS, PilotJob, run_pilot
+from toy import config, recipe
 
 BRANCHES = [2 * MIN_STEPS, 4 * MIN_STEPS]
 
@@ -87,7 +87,8 @@ def test_a_finished_pilot_trains_nothing(corpus: Path, whole: tuple[Path, list[P
 
 def test_points_of_other_runs_are_not_its_own(corpus: Path, tmp_path: Path) -> None:
     done = run_pilot(job(corpus, tmp_path, branch_steps=[MIN_STEPS], run="other"))
-    points = run_pilot(job(corpus, tmp_path, branch_steps=[MIN_STEPS], folder=tmp_path / "pilots" / "mine"))
+    mine = dataclasses.replace(job(corpus, tmp_path, branch_steps=[MIN_STEPS]), folder=tmp_path / "pilots" / "mine")
+    points = run_pilot(mine)
     assert results(points) == results(done)
     assert [point.run for point in points] == ["grid-w64"]
 

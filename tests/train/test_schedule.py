@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import recipe
 
 from isoflop.train.schedule import Anchor, rate_scale
+from toy import recipe
 
 SHARES = st.floats(0, 0.5)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from toy import config, recipe, stream
 from torch import Tensor
 
 from isoflop.core.errors import CorruptFileError
 from isoflop.train.schedule import Anchor
 from isoflop.train.trainer import MANIFEST, Snapshot, Trainer
+from toy import config, recipe, stream
 
 
 def trainer(*, dtype: str = "float32", compiled: bool = False, dropout: float = 0.0, **changes: Any) -> Trainer:

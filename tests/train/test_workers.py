@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from toy import config, environment, recipe
 
 from isoflop.train.workers import Workers
+from toy import config, environment, recipe
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="pinning and death signals are Linux's")
 

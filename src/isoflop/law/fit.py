@@ -31,7 +31,7 @@ def fit(
     points: Sequence[LawPoint],
     *,
     prior: Prior | None = None,
-    form: str = "repeated_chinchilla",
+    form: str = "coupled",
     num_draws: int = 400,
     seed: int = 0,
 ) -> Law:
@@ -73,7 +73,8 @@ def fit_hoffmann(points: Sequence[LawPoint], *, form: str = "chinchilla") -> tup
     problem = replace(problem, sigma=np.full(len(points), 1e-3), delta=1.0)
     theta, _ = best_of(problem, _starts(problem), iterations=2000)
     residuals = problem.residuals(theta[None]) * 1e-3
-    return _named(forms.natural(forms.rescaled(theta, *units))), float(forms.huber(residuals, 1e-3).sum())
+    in_ones = forms.constrained(forms.rescaled(theta, *units), form)
+    return _named(forms.natural(in_ones)), float(forms.huber(residuals, 1e-3).sum())
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Fitted:
     theta: Array
 
     def in_ones(self, theta: Array) -> Array:
-        return forms.rescaled(theta, self.size_unit, self.token_unit)
+        return forms.constrained(forms.rescaled(theta, self.size_unit, self.token_unit), self.problem.form)
 
     def residual_sd(self) -> float:
         """Sd of the log-loss residuals, outliers weighted down, over points less effective parameters.
@@ -128,11 +129,11 @@ def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: flo
 
 
 def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> tuple[Problem, float, float]:
-    """The problem in units of the geometric means of N and D, and these two."""
+    """The problem in the units of the prior's centre (else the geometric means of N and D), and these two."""
     size, tokens, unique, loss, noise = np.array(
         [(p.num_parameters, p.tokens, p.unique_tokens, p.loss, p.noise) for p in points], dtype=float
     ).T
-    size_unit, token_unit = (float(np.exp(np.log(values).mean())) for values in (size, tokens))
+    size_unit, token_unit = prior.centre or tuple(float(np.exp(np.log(values).mean())) for values in (size, tokens))
     problem = Problem(
         form=form,
         size=size / size_unit,
@@ -148,7 +149,7 @@ def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: floa
 
 
 def _starts(problem: Problem) -> Array:
-    """[27, 7]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
+    """[27, 8]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
     lowest = float(np.exp(problem.log_losses.min()))
     grid = [
         (math.log(share * lowest), *[math.log(0.5 * (1 - share) * lowest)] * 2, alpha, beta)
@@ -158,13 +159,13 @@ def _starts(problem: Problem) -> Array:
 
 
 def _draws(fitted: _Fitted, num_draws: int, seed: int) -> Array:
-    """[num_draws, 7] samples of theta by randomise-then-optimise."""
+    """[num_draws, 8] samples of theta by randomise-then-optimise."""
     rng = np.random.default_rng(seed)
     problem = fitted.problem
     perturbed = replace(
         problem,
         log_losses=problem.log_losses + problem.sigma * rng.standard_normal((num_draws, len(problem.sigma))),
-        prior_mean=problem.prior_mean + problem.prior_sd * rng.standard_normal((num_draws, 7)),
+        prior_mean=problem.prior_mean + problem.prior_sd * rng.standard_normal((num_draws, len(PARAMETERS))),
     )
     theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
     return theta

@@ -16,6 +16,15 @@ ALPHA = (0.34, 0.05)
 BETA = (0.34, 0.05)
 """Mean and sd. Hoffmann .285; Besiroglu .366; Muennighoff .353."""
 
+LOG_P = (math.log(2.2), 0.35)
+"""Coupling of the two terms; 1 is Chinchilla's sum."""
+
+MEASURED_CENTRE = (1e6, 4e6)
+MEASURED_LEVELS = ((-1.10, 0.25), (-1.65, 0.20), (-1.47, 0.20))
+"""Logarithms of E, A0 and B0 as shares of the unigram entropy, at `MEASURED_CENTRE`."""
+MEASURED_SHAPE = ((0.24, 0.03), (0.20, 0.025), (math.log(3.1), 0.15))
+"""alpha, beta and log p of the form ``coupled``."""
+
 LOG_R_D = (math.log(15.4), 0.7)
 """Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b)."""
 
@@ -47,10 +56,23 @@ IDENTIFIED_BELOW = 0.7
 
 @dataclass(frozen=True)
 class Prior:
-    """Mean and standard deviation over (log E, log A0, log B0, alpha, beta, log R_D*, log R_N*)."""
+    """Mean and standard deviation over (log E, log A0, log B0, alpha, beta, log p, log R_D*, log R_N*)."""
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
+    centre: tuple[float, float] | None = None
+    """(N0, D0) to which A0 and B0 belong; None: the geometric means of the points."""
+
+    @staticmethod
+    def measured(unigram_nats: float) -> Prior:
+        """For pilots on byte-level BPE text by isoflop's recipe, from the entropy of its tokens (nats per token).
+
+        Four corpora of one to five MB of tokens share the exponents and the coupling to .3 % of the loss; their levels
+        differ, so they are loose (``benchmarks/prior.py``, docs/log.md). For the form ``coupled``.
+        """
+        pairs = (*((math.log(unigram_nats) + mean, sd) for mean, sd in MEASURED_LEVELS), *MEASURED_SHAPE)
+        pairs = (*pairs, LOG_R_D, LOG_R_N)
+        return Prior(tuple(mean for mean, _ in pairs), tuple(sd for _, sd in pairs), centre=MEASURED_CENTRE)
 
     @staticmethod
     def published(lowest_loss: float) -> Prior:
@@ -62,6 +84,7 @@ class Prior:
             (level + reducible, REDUCIBLE[1]),
             ALPHA,
             BETA,
+            LOG_P,
             LOG_R_D,
             LOG_R_N,
         )
@@ -70,4 +93,4 @@ class Prior:
     @staticmethod
     def flat(lowest_loss: float) -> Prior:
         """Almost no prior: the points alone decide what they can decide."""
-        return Prior(mean=Prior.published(lowest_loss).mean, sd=(FLAT_SD,) * 7)
+        return Prior(mean=Prior.published(lowest_loss).mean, sd=(FLAT_SD,) * 8)

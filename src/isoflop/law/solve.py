@@ -1,6 +1,6 @@
 """Robust maximum a posteriori fits of many problems at once: Levenberg-Marquardt on Huber's loss, batched in numpy.
 
-The objective of one problem, theta [7] against log losses y [points], is
+The objective of one problem, theta [8] against log losses y [points], is
     sum_i Huber_delta((log loss_i(theta) - y_i) / sigma_i) + sum_j ((theta_j - mean_j) / sd_j)^2 / 2.
 Huber's loss is minimised by iteratively reweighted least squares, weights min(1, delta / |r|) (Holland & Welsch 1977).
 """
@@ -16,7 +16,8 @@ from isoflop.law import forms
 from isoflop.law.forms import Array
 
 _DIFFERENCE = 1e-5
-_STEP = np.vstack([np.eye(7), -np.eye(7)]) * _DIFFERENCE
+_IDENTITY = np.eye(len(forms.PARAMETERS))
+_STEP = np.vstack([_IDENTITY, -_IDENTITY]) * _DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,9 @@ class Problem:
     sigma: Array
     """[points], sd of a log loss."""
     prior_mean: Array
-    """[P or 1, 7]"""
+    """[P or 1, 8]"""
     prior_sd: Array
-    """[7]"""
+    """[8]"""
     delta: float
 
     def rows(self, index: NDArray[np.intp]) -> Problem:
@@ -50,20 +51,20 @@ class Problem:
         )
 
     def residuals(self, theta: Array) -> Array:
-        """Standardised residuals [P, points] of theta [P, 7]."""
+        """Standardised residuals [P, points] of theta [P, 8]."""
         predicted = forms.loss(theta, self.size, self.tokens, self.unique, form=self.form)
         result: Array = (np.log(predicted) - self.log_losses) / self.sigma
         return result
 
     def objective(self, theta: Array) -> Array:
-        """[P]; infinite where theta [P, 7] makes no sense."""
+        """[P]; infinite where theta [P, 8] makes no sense."""
         deviations = (theta - self.prior_mean) / self.prior_sd
         total = forms.huber(self.residuals(theta), self.delta).sum(-1) + 0.5 * (deviations**2).sum(-1)
         result: Array = np.where(np.isfinite(total), total, np.inf)
         return result
 
     def slopes(self, theta: Array) -> tuple[Array, Array]:
-        """Gradient [P, 7] and the points' part of the Gauss-Newton curvature [P, 7, 7]."""
+        """Gradient [P, 8] and the points' part of the Gauss-Newton curvature [P, 8, 8]."""
         jacobian = self._jacobian(theta)
         residuals = self.residuals(theta)
         weights = self.weights(residuals)
@@ -76,15 +77,15 @@ class Problem:
         return result
 
     def _jacobian(self, theta: Array) -> Array:
-        """[P, points, 7] by central differences, all fourteen neighbours in one call."""
+        """[P, points, 8] by central differences, all sixteen neighbours in one call."""
         near = forms.loss(theta[:, None, :] + _STEP, self.size, self.tokens, self.unique, form=self.form)
-        slopes = np.log(near[:, :7] / near[:, 7:]) / (2 * _DIFFERENCE)
+        slopes = np.log(near[:, : near.shape[1] // 2] / near[:, near.shape[1] // 2 :]) / (2 * _DIFFERENCE)
         result: Array = np.swapaxes(slopes, 1, 2) / self.sigma[:, None]
         return result
 
 
 def minimise(problem: Problem, start: Array, *, iterations: int = 60, tolerance: float = 1e-10) -> tuple[Array, Array]:
-    """The minimisers [P, 7] found from ``start`` [P, 7], and their objectives [P].
+    """The minimisers [P, 8] found from ``start`` [P, 8], and their objectives [P].
 
     A problem is done when its next step promises to lower the objective by no more than ``tolerance`` of itself, or
     after ``iterations``.
@@ -109,16 +110,16 @@ def minimise(problem: Problem, start: Array, *, iterations: int = 60, tolerance:
 
 
 def _step(problem: Problem, theta: Array, damping: Array) -> tuple[Array, Array]:
-    """The damped Gauss-Newton step's end [P, 7], and the decrease [P] it promises to first order, halved."""
+    """The damped Gauss-Newton step's end [P, 8], and the decrease [P] it promises to first order, halved."""
     gradient, curvature = problem.slopes(theta)
     curvature = curvature + np.diag(problem.prior_sd**-2.0)
-    damped = curvature + damping[:, None, None] * curvature * np.eye(7)
+    damped = curvature + damping[:, None, None] * curvature * _IDENTITY
     step = -np.linalg.solve(damped, gradient[..., None])[..., 0]
     return theta + step, -0.5 * (gradient * step).sum(-1)
 
 
 def best_of(problem: Problem, starts: Array, *, iterations: int = 200) -> tuple[Array, float]:
-    """The best minimiser [7] over ``starts`` [S, 7] of one problem, and its objective."""
+    """The best minimiser [8] over ``starts`` [S, 8] of one problem, and its objective."""
     reached, objectives = minimise(problem, starts, iterations=20)
     theta, objective = minimise(problem, reached[[np.argmin(objectives)]], iterations=iterations, tolerance=1e-14)
     return theta[0], float(objective[0])

@@ -41,7 +41,7 @@ def fit_throughput(machine: Machine) -> Throughput:
 
 def shape_of(timing: StepTiming) -> ModelConfig:
     """The ladder's model that was timed."""
-    head_dim = 64 if timing.hidden_size % 64 == 0 else 32
+    head_dim = 64 if timing.hidden_size % 64 == 0 and timing.hidden_size >= 128 else 32
     return ModelConfig(
         vocab_size=timing.vocab_size,
         hidden_size=timing.hidden_size,

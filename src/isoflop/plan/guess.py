@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from isoflop.law import forms
+from isoflop.law.prior import Prior
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.rules import batch_tokens
 
-EXPONENT = 0.34
-TOKENS_PER_PARAMETER = 12.0
-"""Of matmul parameters, near the optimum (nanochat's log: 10-12 at 1e18 FLOPs; docs/log.md at 1e13-1e14)."""
-REPEATED_HALF_LIFE = 15.4
-"""Muennighoff et al. 2023 (arXiv 2305.16264): R_D*."""
+UNIGRAM_NATS = 6.5
+"""Typical of byte-level BPE text with some thousand tokens; the best size hardly depends on it."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,11 @@ class Guess:
     epochs: float
 
 
-def effective_tokens(tokens: float, unique: float) -> float:
-    """Distinct tokens worth as much as ``tokens`` of which ``unique`` differ (Muennighoff et al. 2023, eq. 5)."""
-    if tokens <= unique:
-        return tokens
-    return unique * (1 + REPEATED_HALF_LIFE * (1 - math.exp(-(tokens / unique - 1) / REPEATED_HALF_LIFE)))
-
-
 def tokens_in(
     throughput: Throughput, config: ModelConfig, *, context: int, seconds: float, speedup: float = 1.0
 ) -> float:
-    """Tokens that ``seconds`` of training give this shape, its batch following from them."""
-    tokens = 1e7
+    """Tokens that ``seconds`` of training give this shape, its batch following from them; one sequence at least."""
+    tokens, seconds = 1e7, max(seconds, 0.0)
     for _ in range(12):
         batch = batch_tokens(tokens, context=context)
         step = throughput.step_seconds(config, batch_tokens=batch)
@@ -48,12 +42,14 @@ def tokens_in(
 def guess_target(
     throughput: Throughput, shapes: tuple[ModelConfig, ...], *, context: int, seconds: float, unique_tokens: float
 ) -> Guess:
-    """The shape that minimises a law with published exponents under the measured time model."""
-    ratio = TOKENS_PER_PARAMETER**EXPONENT
+    """The shape that minimises the law's prior under the measured time model."""
+    prior = Prior.measured(UNIGRAM_NATS)
+    assert prior.centre is not None
+    theta = forms.rescaled(np.array(prior.mean), *prior.centre)
 
     def loss(guess: Guess) -> float:
         size = count_parameters(guess.config).matmul
-        return size**-EXPONENT + ratio * effective_tokens(guess.tokens, unique_tokens) ** -EXPONENT
+        return float(forms.loss(theta, [size], [guess.tokens], [unique_tokens], form="coupled")[0])
 
     guesses = []
     for config in shapes:

@@ -24,10 +24,12 @@ BRANCHES = (0.25, 0.5, 1.0)
 """Token counts of a trunk's points, as shares of its longest."""
 TRUNK_COST = 1.0 + DECAY_FRACTION * (0.25 + 0.5)
 """Steps of a trunk with its branches over those of its longest branch."""
-MIN_LAST_STEPS = 1000
-MIN_TRUNK_SECONDS = 8.0
+MIN_STEPS = 250
+"""A branch of fewer steps is left out: its loss does not obey the law yet (docs/log.md)."""
 REPEATED_EPOCHS = 1.3
 """Repeating is measured when the target is expected to see its text more often than this."""
+LARGEST_SHARE = 0.6
+"""Of the expected target's size: the size itself is dear and, with the few tokens it can see, says least."""
 SIZE_STEP = 2.0
 """Least ratio of the matmul parameters of two sizes of the grid."""
 
@@ -55,7 +57,9 @@ class Trunk:
     config: ModelConfig
     purpose: str
     weight: float = 1.0
-    epochs: float = 1.0
+    unique_share: float = 1.0
+    """Share of the training text that it may see: its size over the target's, so that both have as many parameters a
+    distinct token and, at like tokens a parameter, repeat the text as often."""
     seed_offset: int = 0
     rate_factor: float = 1.0
     branches: tuple[float, ...] = BRANCHES
@@ -65,30 +69,31 @@ def design(setting: Setting, trunks: list[Trunk], *, seconds: float) -> list[Pil
     """Jobs that keep all workers busy for about ``seconds``, longest first."""
     unit = seconds / _makespan([trunk.weight for trunk in trunks], setting.num_workers)
     jobs = [_job(setting, trunk, seconds=unit * trunk.weight) for trunk in trunks]
-    return sorted(jobs, key=lambda job: -job.seconds)
+    return sorted((job for job in jobs if _tells(job)), key=lambda job: -job.seconds)
+
+
+def _tells(job: PilotJob) -> bool:
+    """A repeat pilot without time to repeat its text says nothing."""
+    tokens = job.branch_steps[-1] * job.recipe.batch_tokens
+    return job.purpose != "repeat" or tokens > REPEATED_EPOCHS * job.recipe.unique_tokens
 
 
 def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> list[Trunk]:
-    """The grid first; then, as time allows, repetition, noise and the learning-rate bracket."""
-    num_trunks = max(
-        2,
-        min(
-            8,
-            int(core_seconds / 25.0),
-        )
-        if core_seconds >= 50
-        else int(core_seconds / MIN_TRUNK_SECONDS),
-    )
+    """The grid, the larger the size the longer; then, as time allows, repetition, noise and the rate's bracket.
+
+    Few long trunks: a forecast suffers most from the distance it has to bridge.
+    """
     repeats = guess.epochs > REPEATED_EPOCHS
-    num_sizes = max(2, min(5, num_trunks - repeats - (num_trunks > 5)))
+    num_sizes = 2 + (core_seconds >= 100) + (core_seconds >= 300) + (core_seconds >= 1200)
     sizes = grid_sizes(setting.shapes, guess.config, num_sizes)
-    trunks = [Trunk(config, "grid") for config in sizes]
-    middle = sizes[len(sizes) // 2]
-    if repeats and num_trunks > 2:
-        trunks.append(Trunk(middle, "repeat", epochs=guess.epochs))
-    if num_trunks > 4:
+    num_middle = len(sizes) - 2
+    weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle - 0.5 * repeats)]
+    trunks = [Trunk(config, "grid", weight=w) for config, w in zip(reversed(sizes), weights, strict=True)]
+    if repeats:
+        share = _size(sizes[0]) / _size(guess.config)
+        trunks.append(Trunk(sizes[0], "repeat", weight=0.5, unique_share=share))
+    if core_seconds >= 300:
         trunks.append(Trunk(sizes[0], "seed", weight=0.5, seed_offset=1))
-    if num_trunks > 5:
         trunks += [Trunk(sizes[1], "rate", weight=0.25, rate_factor=f, branches=(1.0,)) for f in (0.5, 2.0)]
     return trunks
 
@@ -103,19 +108,16 @@ def recentred(shapes: tuple[ModelConfig, ...], edge: EdgeMinimum) -> Trunk | Non
 
 
 def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int) -> list[ModelConfig]:
-    """``count`` shapes below the expected target, each `SIZE_STEP` times the one before or more."""
-    below = [s for s in shapes if _size(s) <= _size(target)] or [shapes[0]]
+    """``count`` shapes in rising order (at least two): the largest about half the expected target's size, each
+    `SIZE_STEP` times the one before or more (its square where there are only two)."""
+    below = [s for s in shapes if _size(s) <= LARGEST_SHARE * _size(target)] or [shapes[0]]
     chosen = [below[-1]]
+    step = SIZE_STEP**2 if count == 2 else SIZE_STEP  # two sizes must be far apart to say anything about size
     for config in reversed(below):
-        if _size(config) * SIZE_STEP <= _size(chosen[-1]):
-            chosen.append(config)
-    chosen = chosen[1:] if len(chosen) > count else chosen  # the target's own size is dear and says least
-    for config in shapes:
-        if len(chosen) >= 2:
-            break
-        if config not in chosen:
+        if len(chosen) < count and _size(config) * step <= _size(chosen[0]):
             chosen.insert(0, config)
-    return sorted(chosen[:count], key=_size)
+    above = [s for s in shapes if _size(s) > _size(chosen[-1])]
+    return chosen + above[: max(0, 2 - len(chosen))]
 
 
 def worker_tokens_per_second(setting: Setting, config: ModelConfig, batch_tokens: int) -> float:
@@ -151,9 +153,7 @@ def _job(setting: Setting, trunk: Trunk, *, seconds: float) -> PilotJob:
 
 
 def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
-    unique = setting.unique_tokens
-    if trunk.epochs > 1:
-        unique = int(min(unique, max(4 * setting.context, tokens / trunk.epochs)))
+    unique = max(4 * setting.context, int(setting.unique_tokens * trunk.unique_share))
     # the trunk serves several horizons; its batch and rate are those of the middle one
     recipe = recipe_for(
         size, tokens * BRANCHES[1], context=setting.context, unique_tokens=unique, seed=setting.seed + trunk.seed_offset
@@ -161,14 +161,14 @@ def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
     return dataclasses.replace(
         recipe,
         learning_rate=recipe.learning_rate * trunk.rate_factor,
-        num_steps=max(MIN_LAST_STEPS // 4, int(tokens / recipe.batch_tokens)),
+        num_steps=max(MIN_STEPS, int(tokens / recipe.batch_tokens)),
     )
 
 
 def _branch_steps(num_steps: int, shares: tuple[float, ...]) -> list[int]:
     """Steps of each branch; branches of too few steps to obey the law are left out."""
     steps = [round(num_steps * share) for share in shares]
-    return [n for n in steps[:-1] if n >= MIN_LAST_STEPS // 4] + steps[-1:]
+    return [n for n in steps[:-1] if n >= MIN_STEPS] + steps[-1:]
 
 
 def _makespan(weights: list[float], num_workers: int) -> float:

@@ -77,10 +77,13 @@ def consider(question: Question, *, seconds: float, speedup: float) -> list[Choi
             break  # larger ones get fewer still
         choices.append(choice)
     if not choices:
-        raise BudgetError(
-            f"{seconds:.0f} s of training are too few for the smallest model", remedy="Give a larger budget"
-        )
+        raise _too_short(seconds)
     return choices
+
+
+def _too_short(seconds: float) -> BudgetError:
+    what = f"what came before left {max(seconds, 0.0):.0f} s for training, too little for the smallest model"
+    return BudgetError(what, remedy="Start a new study with a larger budget")
 
 
 def best(choices: list[Choice]) -> Choice:
@@ -152,6 +155,8 @@ def make_plan(
     """The plan of a chosen shape at its measured speed."""
     unique = question.manifest.train.num_tokens
     tokens = tokens_per_second * training_seconds
+    if tokens < question.context:
+        raise _too_short(training_seconds)
     counts = count_parameters(choice.config)
     recipe = recipe_for(counts.matmul, tokens, context=question.context, unique_tokens=unique, seed=question.seed)
     tokens = float(recipe.num_steps * recipe.batch_tokens)

@@ -15,8 +15,9 @@ MEANINGS = {
     "B": "scale of the loss from seeing too little",
     "alpha": "how fast size pays",
     "beta": "how fast tokens pay",
-    "R_D_star": "repetitions after which repeated text has lost most of its worth",
-    "R_N_star": "the same for parameters beyond what the unique text supports",
+    "p": "coupling of size and tokens; 1 is Chinchilla's sum",
+    "R_D*": "repetitions after which repeated text has lost most of its worth",
+    "R_N*": "the same for parameters beyond what the unique text supports",
 }
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from isoflop.core.products import LawPoint, StudyWarning
 from isoflop.core.records import PilotFinished, read_records
 from isoflop.core.session import Session
 from isoflop.law.fit import fit
+from isoflop.law.prior import Prior
 from isoflop.study import Study
+from isoflop.text import prepare as text
 
 DEFAULT_NOISE_NATS = 0.012
 """Seed noise of a pilot's loss where no seed was repeated (0.01-0.03 measured, docs/log.md)."""
@@ -24,10 +28,18 @@ def fit_law(study: Study, session: Session) -> None:
             for p in finished
             if p.purpose in ("grid", "repeat", "recentre")
         ]
-        law = fit(points, seed=study.given.seed)
+        law = fit(points, prior=Prior.measured(unigram_nats(study)), seed=study.given.seed)
     study.write("law.json", law.report())
     for warning in [*law.report().warnings, *_rate_warnings(finished)]:
         session.warn("law", warning)
+
+
+def unigram_nats(study: Study) -> float:
+    """Entropy of the training tokens' frequencies, nats per token."""
+    ids = text.open_split(study.corpus, study.manifest.train)[0]
+    counts = np.bincount(ids, minlength=study.manifest.vocab_size).astype(float)
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _seed_noise(finished: list[PilotFinished]) -> float:

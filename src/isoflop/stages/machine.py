@@ -42,7 +42,6 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     shapes = _timing_shapes(study.manifest.vocab_size, context)
     with session.ledger.activity("measure", "productive"):
         machine = measure(shapes, seconds=seconds, side_by_side=workers.side_by_side if workers else None)
-    study.write("machine.json", machine)
     for warning in machine.warnings:
         session.warn("measure", warning)
     _convert_budget(study, machine)
@@ -53,6 +52,7 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
             f"reading and measuring took {format_seconds(spent)}, {spent / study.budget_seconds:.0%} of the budget",
             remedy=f"The smallest budget that works for this text is about {works}",
         )
+    study.write("machine.json", machine)  # last: with it the stage is done
 
 
 def _timing_shapes(vocab_size: int, context: int) -> list[ModelConfig]:

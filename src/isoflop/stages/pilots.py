@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future, as_completed
+from itertools import takewhile
 
-from isoflop.core.records import PilotFinished, read_records
+from isoflop.core.ledger import spent_seconds
+from isoflop.core.records import PilotFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
 from isoflop.plan.guess import guess_target
@@ -29,7 +31,7 @@ def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
         setting.throughput,
         setting.shapes,
         context=setting.context,
-        seconds=session.seconds_left() - seconds - closing_seconds(study),
+        seconds=study.budget_seconds - _spent_before(study) - seconds - closing_seconds(study),
         unique_tokens=setting.unique_tokens,
     )
     trunks = choose_trunks(setting, guess, core_seconds=seconds * setting.num_workers)
@@ -47,6 +49,12 @@ def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
                 "recentred", extra.run, rule="the pilots' least loss at equal FLOPs lay at an end of the sizes"
             )
             _train([extra], session, workers)
+
+
+def _spent_before(study: Study) -> float:
+    """Seconds spent until the stage first began: resumed after a kill, it designs the same pilots again."""
+    records = read_records(study.records)
+    return spent_seconds(takewhile(lambda s: s.record != StageStarted("pilots"), records))
 
 
 def _train(jobs: list[PilotJob], session: Session, workers: Workers | None) -> None:

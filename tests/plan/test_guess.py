@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from invented import CONTEXT, SHAPES, TRUE
+
+from isoflop.model.count import count_parameters
+from isoflop.plan.guess import effective_tokens, guess_target, tokens_in
+from isoflop.plan.rules import batch_tokens
+
+SECONDS = st.floats(1, 1e5)
+
+
+def test_effective_tokens_by_hand() -> None:
+    assert effective_tokens(5.0, 10.0) == 5.0
+    assert effective_tokens(10.0, 10.0) == 10.0
+    assert effective_tokens(40.0, 10.0) == pytest.approx(10 * (1 + 15.4 * (1 - math.exp(-3 / 15.4))))
+    assert effective_tokens(1e9, 10.0) == pytest.approx(10 * 16.4)
+
+
+@given(st.floats(1e3, 1e12), st.floats(1.0, 100.0), st.floats(1e3, 1e12))
+def test_repeated_text_is_worth_more_than_none_and_less_than_new(tokens: float, more: float, unique: float) -> None:
+    value = effective_tokens(tokens, unique)
+    assert value <= tokens * (1 + 1e-12)
+    assert value <= effective_tokens(tokens * more, unique) * (1 + 1e-12)
+
+
+@given(SECONDS, st.integers(0, 12))
+def test_the_tokens_take_the_seconds(seconds: float, index: int) -> None:
+    tokens = tokens_in(TRUE, SHAPES[index], context=CONTEXT, seconds=seconds)
+    batch = batch_tokens(tokens, context=CONTEXT)
+    if tokens > CONTEXT:
+        taken = tokens / batch * TRUE.step_seconds(SHAPES[index], batch_tokens=batch)
+        assert taken == pytest.approx(seconds, rel=0.1)  # batches are whole sequences: the rounding hops
+
+
+@given(SECONDS, st.integers(0, 11))
+def test_a_larger_shape_sees_less(seconds: float, index: int) -> None:
+    small, large = (tokens_in(TRUE, SHAPES[i], context=CONTEXT, seconds=seconds) for i in (index, index + 1))
+    assert large <= small * 1.05
+
+
+def test_twice_the_speed_is_twice_the_time() -> None:
+    fast = tokens_in(TRUE, SHAPES[3], context=CONTEXT, seconds=100, speedup=2.0)
+    assert fast == tokens_in(TRUE, SHAPES[3], context=CONTEXT, seconds=200)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -20.0])
+def test_no_time_is_one_sequence(seconds: float) -> None:
+    assert tokens_in(TRUE, SHAPES[0], context=CONTEXT, seconds=seconds) == CONTEXT
+
+
+@given(SECONDS, st.floats(1.5, 50), st.floats(1e5, 1e10))
+def test_more_time_wants_no_smaller_model(seconds: float, more: float, unique: float) -> None:
+    def size(time: float) -> int:
+        guess = guess_target(TRUE, SHAPES, context=CONTEXT, seconds=time, unique_tokens=unique)
+        assert guess.epochs == guess.tokens / unique
+        return count_parameters(guess.config).matmul
+
+    assert size(seconds) <= size(seconds * more)

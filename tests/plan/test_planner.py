@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from invented import machine, manifest, question
+
+from isoflop.core.errors import BudgetError
+from isoflop.core.products import Plan
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters
+from isoflop.plan.planner import MEMORY_SHARE, _memory, best, bits_per_nat, consider, make_plan, what_if
+
+ASKED = question()
+
+
+def plan(seconds: float, **changes: object) -> Plan:
+    asked = question(**changes)
+    choices = consider(asked, seconds=seconds, speedup=1.0)
+    chosen = best(choices)
+    return make_plan(
+        asked,
+        chosen,
+        choices,
+        budget_seconds=1.3 * seconds,
+        training_seconds=seconds,
+        tokens_per_second=chosen.tokens / seconds,
+        compiled=False,
+        num_threads=2,
+        continues=None,
+        what_if=[],
+        warnings=[],
+    )
+
+
+def test_more_time_never_forecasts_worse() -> None:
+    bits = [best(consider(ASKED, seconds=s, speedup=1.0)).candidate.bits_per_byte.central for s in (30, 60, 240, 2000)]
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_a_faster_machine_never_forecasts_worse() -> None:
+    slow, fast = (best(consider(ASKED, seconds=100, speedup=speed)).loss for speed in (1.0, 1.5))
+    assert fast < slow
+
+
+def test_candidates_rise_in_size_and_fall_in_tokens() -> None:
+    choices = consider(ASKED, seconds=300, speedup=1.0)
+    sizes = [choice.candidate.num_parameters.matmul for choice in choices]
+    assert sizes == sorted(sizes)
+    assert all(a.tokens > 0.95 * b.tokens for a, b in pairwise(choices))
+    for choice in choices:
+        bits = choice.candidate.bits_per_byte
+        assert bits.low < bits.central < bits.high
+        assert choice.candidate.epochs == choice.tokens / ASKED.manifest.train.num_tokens
+        assert choice.candidate.num_parameters == count_parameters(choice.config)
+
+
+def test_the_best_is_the_least_expected_loss() -> None:
+    choices = consider(ASKED, seconds=300, speedup=1.0)
+    assert best(choices).loss == min(choice.loss for choice in choices)
+
+
+def test_memory_is_respected() -> None:
+    choices = consider(ASKED, seconds=600, speedup=1.0)
+    needed = {choice.config: _memory(ASKED, choice.config, choice.tokens) for choice in choices}
+    limit = (min(needed.values()) + needed[best(choices).config]) // 2
+    tight = question(machine=machine(memory_bytes=int(limit / MEMORY_SHARE)))
+    chosen = best(consider(tight, seconds=600, speedup=1.0))
+    assert chosen.candidate.fits_memory and needed[chosen.config] <= limit < needed[best(choices).config]
+    with pytest.raises(BudgetError, match="memory"):
+        best(consider(question(machine=machine(memory_bytes=100_000_000)), seconds=600, speedup=1.0))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.0, -12.0])
+def test_too_little_time_is_refused(seconds: float) -> None:
+    with pytest.raises(BudgetError, match="larger budget"):
+        consider(ASKED, seconds=seconds, speedup=1.0)
+
+
+def test_time_gone_before_the_plan_is_made_is_refused() -> None:
+    choices = consider(ASKED, seconds=60, speedup=1.0)
+    with pytest.raises(BudgetError, match="left 0 s for training"):
+        make_plan(
+            ASKED, best(choices), choices, budget_seconds=60, training_seconds=-3.0, tokens_per_second=1e4,
+            compiled=False, num_threads=2, continues=None, what_if=[], warnings=[],
+        )  # fmt: skip
+
+
+def test_the_plan_adds_up() -> None:
+    made = plan(300)
+    recipe = made.recipe
+    assert made.tokens == recipe.num_steps * recipe.batch_tokens
+    assert made.tokens == pytest.approx(made.tokens_per_second * 300, rel=0.01)
+    assert made.epochs == pytest.approx(made.tokens / ASKED.manifest.train.num_tokens)
+    assert count_parameters(ModelConfig(**made.model)) == made.num_parameters
+    assert made.flops > 6 * made.num_parameters.matmul * made.tokens
+    forecast = made.forecast
+    for promise in (forecast.bits_per_byte, forecast.loss, forecast.seconds, forecast.joules):
+        assert 0 < promise.low < promise.central < promise.high
+    assert forecast.seconds.central == 390
+    assert forecast.dollars is not None and forecast.dollars.central == pytest.approx(390 / 3600 * 0.4)
+    assert forecast.grams_co2e is not None
+    assert forecast.grams_co2e.central == pytest.approx(forecast.joules.central / 3.6e6 * 56)
+
+
+def test_without_price_and_grid_nothing_is_promised_of_them() -> None:
+    forecast = plan(100, dollars_per_hour=None, grams_co2e_per_kwh=None).forecast
+    assert forecast.dollars is None and forecast.grams_co2e is None
+
+
+def test_harder_test_documents_and_their_spread_are_in_the_forecast() -> None:
+    plain, harder = plan(300).forecast, plan(300, heldout_ratio=1.02).forecast
+    assert harder.bits_per_byte.central == pytest.approx(1.02 * plain.bits_per_byte.central)
+    assert harder.loss == plain.loss
+    wide = plan(300, heldout_sd=0.05).forecast.bits_per_byte
+    assert wide.high > plain.bits_per_byte.high and wide.low < plain.bits_per_byte.low
+
+
+def test_bits_per_nat_by_hand() -> None:
+    assert bits_per_nat(manifest()) == pytest.approx(0.25 / math.log(2))
+
+
+def test_repeating_shrinks_the_chosen_model() -> None:
+    fresh = best(consider(question(manifest=manifest(train_tokens=10**9)), seconds=2000, speedup=1.0)).candidate
+    few = best(consider(question(manifest=manifest(train_tokens=300_000)), seconds=2000, speedup=1.0)).candidate
+    assert few.epochs > 1 > fresh.epochs
+    assert few.bits_per_byte.central > fresh.bits_per_byte.central
+
+
+def test_what_more_would_buy() -> None:
+    answers = what_if(ASKED, budget_seconds=100, training_seconds=80, speedup=1.0)
+    assert [answer.budget_seconds for answer in answers] == [100, 200, 1000]
+    bits = [answer.bits_per_byte.central for answer in answers]
+    assert bits == sorted(bits, reverse=True)

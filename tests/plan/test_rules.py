@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isoflop.plan.rules import batch_tokens, context_for, learning_rate, recipe_for
+
+TOKENS = st.floats(1e4, 1e12)
+SIZES = st.floats(3e4, 1e10)
+CONTEXTS = st.sampled_from([128, 256, 512, 1024, 2048])
+
+
+@given(st.floats(1e9, 1e24), st.floats(1, 1e6))
+def test_more_compute_never_shortens_the_context(flops: float, more: float) -> None:
+    assert context_for(flops) <= context_for(flops * more)
+
+
+@given(TOKENS, st.floats(1, 1e4), CONTEXTS)
+def test_the_batch_is_whole_sequences_and_grows_with_tokens(tokens: float, more: float, context: int) -> None:
+    batch = batch_tokens(tokens, context=context)
+    assert batch >= context and batch % context == 0
+    assert batch <= batch_tokens(tokens * more, context=context)
+
+
+@given(SIZES, st.floats(1, 1e3), TOKENS)
+def test_larger_models_never_take_larger_steps(size: float, more: float, tokens: float) -> None:
+    assert 0 < learning_rate(size * more, tokens) <= learning_rate(size, tokens)
+
+
+@given(SIZES, TOKENS, CONTEXTS)
+def test_a_recipe_trains_on_its_tokens_and_no_more(size: float, tokens: float, context: int) -> None:
+    recipe = recipe_for(size, tokens, context=context, unique_tokens=1000, seed=3)
+    assert recipe.batch_tokens == batch_tokens(tokens, context=context)
+    assert recipe.learning_rate == learning_rate(size, tokens)
+    assert (recipe.context, recipe.unique_tokens, recipe.seed) == (context, 1000, 3)
+    if tokens >= recipe.batch_tokens:
+        assert tokens - recipe.batch_tokens < recipe.num_steps * recipe.batch_tokens <= tokens
+    assert recipe.num_steps >= 1
+    assert recipe.warmup_fraction >= 0 and recipe.warmup_fraction + recipe.decay_fraction <= 1

@@ -1,0 +1,90 @@
+"""kill -9 in each stage: the workers die too, and ``isoflop resume`` ends with the same plan and a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from isoflop.core.errors import CorruptFileError
+from isoflop.core.ledger import by_stage
+from isoflop.core.records import Record, StageStarted, Step, read_records
+from isoflop.study import Study
+from toy import environment, isoflop, write_texts
+
+pytestmark = pytest.mark.long
+
+BUDGET = "90s"
+
+WAIT = {"prepare": 0.1, "measure": 2.0, "pilots": 4.0, "plan": 0.5, "train": 3.0, "evaluate": 0.5}
+"""Seconds into a stage at which it is killed, where not at once."""
+
+
+def start(texts: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "isoflop", "run", str(texts), "--budget", BUDGET, "--out", str(out), "--quiet"]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def records(study: Study) -> list[Record]:
+    try:
+        return [stamped.record for stamped in read_records(study.records)]
+    except CorruptFileError:  # it is being written
+        return []
+
+
+def wait_for_stage(study: Study, stage: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 300
+    while StageStarted(stage) not in records(study):
+        assert process.poll() is None, f"it ended before {stage}"
+        assert time.monotonic() < deadline, f"{stage} did not begin"
+        time.sleep(0.02)
+    time.sleep(WAIT.get(stage, 0.0))
+
+
+@pytest.mark.parametrize(
+    "stage", ["prepare", "measure", "pilots", "law", "plan", "train", "evaluate", "export", "report"]
+)
+def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
+    study = Study(tmp_path / "study")
+    process = start(write_texts(tmp_path / "texts"), study.folder)
+    wait_for_stage(study, stage, process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    plan = study.folder / "plan.json"
+    promised = plan.read_bytes() if plan.exists() else None
+
+    run = isoflop("resume", study.folder, "--json", timeout=400)
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["test_bits_per_byte"] > 0
+    assert (study.model / "model.safetensors").is_file() and study.report.is_file()
+    assert promised is None or plan.read_bytes() == promised
+    steps = [r for r in records(study) if isinstance(r, Step) and r.run == "target"]
+    assert steps[-1].learning_rate == 0.0
+    assert all(seconds >= -1e-6 for seconds in by_stage(read_records(study.records)).values())
+
+
+def test_terminated_in_training_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study")
+    command = ["run", write_texts(tmp_path / "texts"), "--budget", BUDGET, "--out", study.folder, "--quiet"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "isoflop", *map(str, command)], env=environment(), stderr=subprocess.PIPE, text=True
+    )
+    wait_for_stage(study, "train", process)  # type: ignore[arg-type]
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.count("\n") == 1 and "SIGTERM" in told and "isoflop resume" in told
+    assert (study.run / "checkpoint.json").is_file()
+    run = isoflop("resume", study.folder, "--json", timeout=300)
+    assert run.returncode == 0, run.stderr
+    assert ("train", "lost") not in by_stage(read_records(study.records))

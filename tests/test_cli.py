@@ -1,0 +1,215 @@
+"""The command line: quick help, and one line for each thing a person can get wrong, with nothing left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from isoflop import cli
+from isoflop.core.records import RecordLog, SessionStarted, StageStarted, read_records
+from isoflop.study import Given, Study
+from toy import environment, isoflop, write_texts
+
+GIVEN = Given(1, "isoflop run", ["/elsewhere"], "10min", 0, "world", 475.0, budget_seconds=600.0)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    return write_texts(tmp_path / "texts", num_files=3, sentences=5)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line that the command prints while it ends with 2."""
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # the process is not started anew
+    monkeypatch.setattr(sys, "argv", ["isoflop", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert err.startswith("isoflop: ") and err.count("\n") == 1 and err.endswith("\n"), err
+    return err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["resume", "--help"], ["plan", "--help"]])
+def test_help_loads_neither_torch_nor_numba(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = ['isoflop', *{arguments}]\n"
+        "from isoflop.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "heavy = {'torch', 'numba', 'numpy', 'tokenizers', 'altair'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Usage" in run.stdout and "isoflop" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["--budget", "nonsense"], "does not begin with a number"),
+        (["--budget", "0s"], "zero"),
+        (["--budget", "-5min"], "negative"),
+        (["--budget", "nan"], "no unit"),
+        (["--budget", "3 parsecs"], "unknown unit"),
+        (["--budget", "2s"], "smallest that works"),
+        (["--budget", "$5"], "--price-per-hour"),
+        (["--budget", "10min", "--price-per-hour", "0"], "no price"),
+        (["--budget", "10min", "--price-per-hour", "nan"], "no price"),
+        (["--budget", "10min", "--price-per-hour", "inf"], "no price"),
+        (["--budget", "10min", "--grid", "Atlantis"], "unknown grid"),
+        (["--budget", "50gCO2e", "--grid", "0"], "no end"),
+    ],
+)
+def test_wrong_options(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    texts: Path,
+    tmp_path: Path,
+    wrong: list[str],
+    told: str,
+) -> None:
+    assert told in refused(monkeypatch, capsys, "run", texts, *wrong, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("missing", "no such file or folder"), ("empty", "no files"), ("study", "study")]
+)
+def test_wrong_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str, told: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    Study(tmp_path / "study").give(GIVEN)
+    line = refused(monkeypatch, capsys, "run", tmp_path / name, "--budget", "10min", "--out", tmp_path / "out")
+    assert told in line and str(tmp_path / name) in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\x00\xff\xfe binary" * 2000, "no text"), (b"Far too short a text to split.", "short")],
+)
+def test_texts_that_cannot_be_used_leave_nothing(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(content)
+    run = isoflop("run", path, "--budget", "10min", "--out", tmp_path / "out", "--quiet")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.count("\n") == 1 and told in run.stderr.lower(), run.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_held_something_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("Too short.")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.md").write_text("keep me")
+    run = isoflop("run", tmp_path / "short.txt", "--budget", "10min", "--out", tmp_path / "out", "--quiet")
+    assert run.returncode == 2
+    assert (tmp_path / "out" / "mine.md").read_text() == "keep me"
+    assert not (tmp_path / "out" / "corpus").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_file_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], texts: Path, tmp_path: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    line = refused(monkeypatch, capsys, "run", texts, "--budget", "10min", "--out", tmp_path / place)
+    assert "a file stands where a folder is needed" in line and "--out" in line
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_place_that_cannot_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], texts: Path
+) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("no /proc: nowhere that even root may not write")
+    line = refused(monkeypatch, capsys, "run", texts, "--budget", "10min", "--out", "/sys/kernel/isoflop-study")
+    assert "/sys/kernel/isoflop-study" in line and "--out" in line
+
+
+@pytest.mark.parametrize(
+    ("inputs", "version", "told"),
+    [([], 1, "another text"), (["texts"], 1, "a study of this text"), ([], 7, "format version 7")],
+)
+def test_a_study_is_already_there(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    texts: Path,
+    tmp_path: Path,
+    inputs: list[str],
+    version: int,
+    told: str,
+) -> None:
+    study = Study(tmp_path / "out")
+    paths = [str(tmp_path / name) for name in inputs] or ["/elsewhere"]
+    study.give(dataclasses.replace(GIVEN, inputs=paths, format_version=version))
+    before = (study.folder / "study.toml").read_bytes()
+    assert told in refused(monkeypatch, capsys, "run", texts, "--budget", "10min", "--out", study.folder)
+    assert [path.name for path in study.folder.iterdir()] == ["study.toml"]
+    assert (study.folder / "study.toml").read_bytes() == before
+
+
+VERBS = (["resume"], ["plan", "--budget", "10min"], ["generate"], ["report"])
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_a_folder_that_is_no_study(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: list[str]
+) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        line = refused(monkeypatch, capsys, verb[0], folder, *verb[1:])
+        assert str(folder) in line and "study" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", VERBS[1:3], ids=lambda verb: verb[0])
+def test_a_study_not_finished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: list[str]
+) -> None:
+    Study(tmp_path / "study").give(GIVEN)
+    assert "isoflop resume" in refused(monkeypatch, capsys, verb[0], tmp_path / "study", *verb[1:])
+
+
+def test_a_report_of_a_study_just_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = Study(tmp_path / "study")
+    study.give(GIVEN)
+    log = RecordLog(study.records)
+    log.write(SessionStarted("isoflop run", "0", None, 1))
+    log.close()
+    monkeypatch.setattr(sys, "argv", ["isoflop", "report", str(study.folder)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, err) == (0, "")
+    assert Path(out.strip()) == study.report and study.report.is_file()
+
+
+def test_ctrl_c_outside_training_says_how_to_go_on(texts: Path, tmp_path: Path) -> None:
+    write_texts(texts)
+    study = Study(tmp_path / "out")
+    # a background job ignores Ctrl-C, and its children inherit that
+    code = "from signal import *; signal(SIGINT, default_int_handler); from isoflop.cli import main; main()"
+    command = [sys.executable, "-c", code, "run", str(texts), "--budget", "10min", "--out", str(study.folder), "-q"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    while not any(s.record == StageStarted("measure") for s in read_records(study.records)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.startswith("isoflop: interrupted") and f"isoflop resume {study.folder}" in told
+    assert told.count("\n") == 1, told
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert study.has("corpus/manifest.json")

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isoflop import run
+from isoflop.core.records import StageFinished, StageStarted, read_records
+from isoflop.run import STAGES, Stage, carry_out, finished
+from isoflop.study import Given, Study
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    made = Study(tmp_path)
+    made.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0, budget_seconds=600.0))
+    return made
+
+
+def stages(study: Study, did: list[str], *, fails: str = "") -> tuple[Stage, ...]:
+    """Three stages: the first leaves a file, the others only their record."""
+
+    def work(name: str) -> None:
+        did.append(name)
+        if name == fails:
+            raise RuntimeError(name)
+        if name == "one":
+            study.write("one.json", {})
+
+    return (
+        Stage("one", lambda s: s.has("one.json"), lambda s, e, w: work("one")),
+        Stage("two", lambda s: finished(s, "two"), lambda s, e, w: work("two")),
+        Stage("three", lambda s: False, lambda s, e, w: work("three")),
+    )
+
+
+def test_the_stages_are_those_of_the_house() -> None:
+    names = [stage.name for stage in STAGES]
+    assert names == ["prepare", "measure", "pilots", "law", "plan", "train", "evaluate", "export", "report"]
+
+
+def test_a_new_study_has_every_stage_to_do(study: Study) -> None:
+    assert not any(stage.done(study) for stage in STAGES)
+
+
+def test_stages_go_in_order_and_are_recorded(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    monkeypatch.setattr(run, "STAGES", stages(study, did))
+    carry_out(study, command="isoflop run", quiet=True)
+    assert did == ["one", "two", "three"]
+    records = [s.record for s in read_records(study.records) if isinstance(s.record, StageStarted | StageFinished)]
+    assert [(type(r), r.stage) for r in records] == [
+        (kind, name) for name in did for kind in (StageStarted, StageFinished)
+    ]
+
+
+def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    monkeypatch.setattr(run, "STAGES", stages(study, did, fails="two"))
+    with pytest.raises(RuntimeError, match="two"):
+        carry_out(study, command="isoflop run", quiet=True)
+    assert not finished(study, "two")
+    monkeypatch.setattr(run, "STAGES", stages(study, did))
+    for _ in range(2):
+        carry_out(study, command="isoflop resume", quiet=True)
+    assert did == ["one", "two", "two", "three", "three"]
