@@ -1,31 +1,15 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from invented import CONTEXT, SHAPES, TRUE
 
 from isoflop.model.count import count_parameters
-from isoflop.plan.guess import effective_tokens, guess_target, tokens_in
+from isoflop.plan.guess import guess_target, tokens_in
 from isoflop.plan.rules import batch_tokens
 
 SECONDS = st.floats(1, 1e5)
-
-
-def test_effective_tokens_by_hand() -> None:
-    assert effective_tokens(5.0, 10.0) == 5.0
-    assert effective_tokens(10.0, 10.0) == 10.0
-    assert effective_tokens(40.0, 10.0) == pytest.approx(10 * (1 + 15.4 * (1 - math.exp(-3 / 15.4))))
-    assert effective_tokens(1e9, 10.0) == pytest.approx(10 * 16.4)
-
-
-@given(st.floats(1e3, 1e12), st.floats(1.0, 100.0), st.floats(1e3, 1e12))
-def test_repeated_text_is_worth_more_than_none_and_less_than_new(tokens: float, more: float, unique: float) -> None:
-    value = effective_tokens(tokens, unique)
-    assert value <= tokens * (1 + 1e-12)
-    assert value <= effective_tokens(tokens * more, unique) * (1 + 1e-12)
 
 
 @given(SECONDS, st.integers(0, 12))

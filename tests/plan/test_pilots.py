@@ -86,9 +86,10 @@ def test_a_long_grid_trunk_has_its_branches_and_takes_its_time() -> None:
         assert taken == pytest.approx(job.seconds, rel=0.15)  # its shortest branch may be left out
 
 
-def test_more_time_never_means_fewer_trunks() -> None:
-    counts = [len(choose_trunks(setting(), guess(8 * s), core_seconds=2 * s)) for s in (5, 10, 20, 26, 60, 200, 1000)]
-    assert counts == sorted(counts)
+def test_more_time_never_means_fewer_sizes() -> None:
+    chosen = [choose_trunks(setting(), guess(8 * s), core_seconds=2 * s) for s in (5, 10, 20, 26, 60, 200, 1000)]
+    counts = [sum(trunk.purpose == "grid" for trunk in trunks) for trunks in chosen]
+    assert counts == sorted(counts) and counts[0] < counts[-1]
 
 
 def test_repetition_is_measured_only_where_the_target_repeats() -> None:

@@ -72,7 +72,8 @@ def test_rates_are_compared_at_like_tokens_only() -> None:
     assert _rate_warnings([trial]) == []
 
 
-def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path) -> None:
+def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoflop.stages.law.unigram_nats", lambda study: 6.5)
     study = Study(tmp_path)
     study.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0))
     log, written = RecordLog(study.records), list[Record]()

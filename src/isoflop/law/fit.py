@@ -140,12 +140,18 @@ def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: floa
         tokens=tokens / token_unit,
         unique=unique / token_unit,
         log_losses=np.log(loss)[None],
-        sigma=np.hypot(noise / loss, model_sd),
+        sigma=np.hypot(noise / loss, model_sd * _distance(size * tokens)),
         prior_mean=np.array([prior.mean]),
         prior_sd=np.array(prior.sd),
         delta=trust.HUBER_DELTA,
     )
     return problem, size_unit, token_unit
+
+
+def _distance(flops: Array) -> Array:
+    """How much the form's misfit counts at each point [points]: 1 at the costliest, more the further below it."""
+    result: Array = 1.0 + trust.MISFIT_PER_EFOLD * np.log(flops.max() / flops)
+    return result
 
 
 def _starts(problem: Problem) -> Array:

@@ -13,6 +13,7 @@ from isoflop.model.generate import generate
 from isoflop.stages.train import trained
 from isoflop.study import Study
 from isoflop.text import prepare as text
+from isoflop.train.pilot import EVALUATION_BATCH_TOKENS
 from isoflop.train.trainer import DTYPES, Trainer
 
 SAMPLE_TOKENS = 120
@@ -29,7 +30,7 @@ def evaluate(study: Study, session: Session) -> None:
             ids,
             documents,
             context=plan.recipe.context,
-            batch_tokens=8192,
+            batch_tokens=EVALUATION_BATCH_TOKENS,
             dtype=DTYPES[plan.dtype],
         )
         bits = bits_per_byte(scores)

@@ -23,7 +23,7 @@ from isoflop.train.meter import StepMeter
 from isoflop.train.schedule import Anchor
 from isoflop.train.trainer import DTYPES, Snapshot, Trainer
 
-EVALUATION_BATCH_TOKENS = 8192
+EVALUATION_BATCH_TOKENS = 4096
 LATE = 1.2
 """A branch is cut short when its trunk runs this much slower than it was planned to."""
 MIN_STEPS = 100
@@ -71,6 +71,7 @@ def run_pilot(job: PilotJob) -> list[PilotFinished]:
         log.write(points[-1])
         trainer.restore(snapshot)
         snapshot.save(job.folder)
+        meter.restart()  # validating and saving are no part of the next steps' pace
     log.close()
     return points
 
