@@ -102,6 +102,10 @@ class Study:
         decided[key] = {"value": codec.encode(value), "rule": rule}
         self._write(self.given, decided)
 
+    def decided(self, key: str) -> Any:
+        """A decision noted earlier; None where it was not made yet."""
+        return self._toml().get("decided", {}).get(key, {}).get("value")
+
     def _write(self, given: Given, decided: dict[str, Any]) -> None:
         table = {key: value for key, value in asdict(given).items() if value is not None}
         write_text(self.folder / "study.toml", tomli_w.dumps({"given": table, "decided": decided}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import bisect
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,13 +62,16 @@ def score_documents(
     ``context`` tokens; a later window's first input is the last token before it. Tokens early in a window see
     little of the document, so the loss is an upper bound of what a sliding window would give. Weights are taken
     as ``dtype``, log-probabilities in float32; at most about ``batch_tokens`` tokens go through at once. With
-    ``max_tokens``, documents are scored from their start up to an equal share, evenly spread ones if they are too
-    many for it. Deterministic; runs eagerly.
+    ``max_tokens``, only evenly spaced windows are, a fair sample of the whole; documents without one are left out.
+    Deterministic; runs eagerly.
     """
     assert context <= model.config.max_position_embeddings
     assert documents[:, 0].sum() == len(ids) and documents[:, 0].min() > 0
-    chosen, num_tokens = _choose(documents[:, 0], context, max_tokens)
-    windows = _cut(documents[:, 0], chosen, num_tokens, context)
+    windows = _cut(documents[:, 0], context)
+    if max_tokens is not None:
+        windows = _thin(windows, max_tokens)
+    chosen, rows = np.unique(windows.documents, return_inverse=True)
+    num_tokens = np.bincount(rows, weights=windows.lengths).astype(np.int64)
     end_of_text = int(ids[documents[0, 0] - 1])
     weights = {name: parameter.detach().to(dtype) for name, parameter in model.named_parameters()}
     nats = np.zeros(len(chosen))
@@ -76,32 +79,28 @@ def score_documents(
         for batch in _batches(windows.lengths, batch_tokens):
             inputs, targets = _gather(ids, windows, batch, end_of_text)
             logits = functional_call(model, weights, (inputs.to(model.cos.device),))
-            np.add.at(nats, windows.documents[batch], _row_nats(logits, targets))
+            np.add.at(nats, rows[batch], _row_nats(logits, targets))
     return Scores(nats, num_tokens, documents[chosen, 1] * (num_tokens / documents[chosen, 0]))
 
 
-def _choose(lengths: np.ndarray, context: int, max_tokens: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the documents to score and how many tokens of each."""
-    if max_tokens is None or lengths.sum() <= max_tokens:
-        return np.arange(len(lengths)), lengths
-    first_windows = int(np.minimum(lengths, context).sum())
-    chosen = np.arange(0, len(lengths), math.ceil(first_windows / max_tokens))
-    shares = range(1, int(lengths[chosen].max()) + 1)
-    share = bisect.bisect_right(shares, max_tokens, key=lambda s: int(np.minimum(lengths[chosen], s).sum()))
-    return chosen, np.minimum(lengths[chosen], max(1, share))
-
-
-def _cut(lengths: np.ndarray, chosen: np.ndarray, num_tokens: np.ndarray, context: int) -> _Windows:
-    counts = -(-num_tokens // context)
-    documents = np.repeat(np.arange(len(chosen)), counts)
+def _cut(lengths: np.ndarray, context: int) -> _Windows:
+    counts = -(-lengths // context)
+    documents = np.repeat(np.arange(len(lengths)), counts)
     offsets = (np.arange(len(documents)) - np.repeat(np.cumsum(counts) - counts, counts)) * context
-    starts = (np.cumsum(lengths) - lengths)[chosen]
     return _Windows(
         documents=documents,
-        starts=starts[documents] + offsets,
-        lengths=np.minimum(num_tokens[documents] - offsets, context),
+        starts=(np.cumsum(lengths) - lengths)[documents] + offsets,
+        lengths=np.minimum(lengths[documents] - offsets, context),
         is_first=offsets == 0,
     )
+
+
+def _thin(windows: _Windows, max_tokens: int) -> _Windows:
+    """Every k-th window, k the least for which they hold at most ``max_tokens`` (one window at least)."""
+    stride = max(1, math.ceil(windows.lengths.sum() / max_tokens))
+    while stride < len(windows.lengths) and windows.lengths[::stride].sum() > max_tokens:
+        stride += 1
+    return _Windows(*(column[::stride] for column in dataclasses.astuple(windows)))
 
 
 def _batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BIGRAM_SMOOTHING = 30.0
 _SMALLEST_DICTIONARY = 4096
 """Bytes; what the format allows."""
 
@@ -37,21 +36,3 @@ def unigram_bits_per_byte(train_counts: np.ndarray, ids: np.ndarray, num_bytes: 
     """
     probabilities = (train_counts + 1.0) / (train_counts.sum() + len(train_counts))
     return float(-np.log2(probabilities)[ids].sum() / num_bytes)
-
-
-def bigram_bits_per_byte(train_ids: np.ndarray, ids: np.ndarray, num_bytes: int, *, vocab_size: int) -> float:
-    """Bits per byte of documents' ``ids`` by the token before, from ``train_ids`` (both [tokens], one stream each).
-
-    p(b | a) = (count(a b) + S p(b)) / (count(a) + S), the unigram p(b) smoothed by one and weighted by S =
-    `BIGRAM_SMOOTHING` (Dirichlet smoothing, MacKay & Peto 1995). It tells how hard one set of documents is beside
-    another: what a forecast made on validation documents needs to know of the test documents.
-    """
-    train, held = train_ids.astype(np.int64), ids.astype(np.int64)
-    counts = np.bincount(train, minlength=vocab_size)
-    unigram = (counts + 1.0) / (counts.sum() + vocab_size)
-    pairs, pair_counts = np.unique(train[:-1] * vocab_size + train[1:], return_counts=True)
-    wanted = held[:-1] * vocab_size + held[1:]
-    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
-    seen = np.where(pairs[place] == wanted, pair_counts[place], 0)
-    conditional = (seen + BIGRAM_SMOOTHING * unigram[held[1:]]) / (counts[held[:-1]] + BIGRAM_SMOOTHING)
-    return float(-np.log2(conditional).sum() / num_bytes)

@@ -7,14 +7,14 @@ import numpy as np
 from isoflop.core.products import CorpusManifest
 from isoflop.core.records import Sampled, Scored
 from isoflop.core.session import Session
-from isoflop.evaluate.score import bits_per_byte, score_documents
+from isoflop.evaluate.score import bits_per_byte
 from isoflop.evaluate.yardsticks import unigram_bits_per_byte, xz_bits_per_byte
 from isoflop.model.generate import generate
 from isoflop.stages.train import trained
 from isoflop.study import Study
 from isoflop.text import prepare as text
-from isoflop.train.pilot import EVALUATION_BATCH_TOKENS
-from isoflop.train.trainer import DTYPES, Trainer
+from isoflop.train.pilot import score_split
+from isoflop.train.trainer import Trainer
 
 SAMPLE_TOKENS = 120
 
@@ -25,14 +25,7 @@ def evaluate(study: Study, session: Session) -> None:
         trainer, manifest, plan = trained(study), study.manifest, study.plan
         ids = text.open_split(study.corpus, manifest.test)[0]
         documents = text.open_documents(study.corpus, manifest.test)
-        scores = score_documents(
-            trainer.model,
-            ids,
-            documents,
-            context=plan.recipe.context,
-            batch_tokens=EVALUATION_BATCH_TOKENS,
-            dtype=DTYPES[plan.dtype],
-        )
+        scores = score_split(trainer, study.corpus, manifest.test, num_tokens=None, dtype=plan.dtype)
         bits = bits_per_byte(scores)
         session.write(
             Scored(

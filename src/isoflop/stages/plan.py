@@ -6,22 +6,24 @@ import shutil
 
 import torch
 
-from isoflop.core.products import Split
 from isoflop.core.session import Session
-from isoflop.evaluate.yardsticks import bigram_bits_per_byte
+from isoflop.evaluate.score import bits_per_byte_of
 from isoflop.law.predict import Law
 from isoflop.machine.measure import pick_device, time_steps
 from isoflop.machine.throughput import fit_throughput
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import Choice, Question, best, consider, make_plan, what_if
 from isoflop.plan.rules import recipe_for
-from isoflop.stages.setting import closing_seconds, setting_of
+from isoflop.plan.shapes import shape
+from isoflop.stages.pilots import grid_points
+from isoflop.stages.setting import closing_seconds, context_of, num_val_tokens, setting_of
 from isoflop.study import Study
 from isoflop.text import prepare as text
+from isoflop.train.pilot import score_split
+from isoflop.train.trainer import Snapshot, Trainer
 
 COMPILE_SPEEDUP, COMPILE_SECONDS = 1.3, 12.0
 """Expected of compiling block and head on a CPU (docs/log.md); measured before it is relied on."""
-BIGRAM_TOKENS = 3_000_000
 HELDOUT_SD = 0.006
 """Relative spread between validation and test loss over which documents are held out (docs/log.md)."""
 
@@ -29,6 +31,8 @@ HELDOUT_SD = 0.006
 def question_of(study: Study) -> Question:
     """What any plan on this study is made of."""
     setting, given = setting_of(study), study.given
+    if study.decided("heldout_ratio") is None:
+        study.decide("heldout_ratio", heldout_ratio(study), rule="test over validation bits of the costliest pilot")
     return Question(
         machine=study.machine,
         throughput=setting.throughput,
@@ -38,7 +42,7 @@ def question_of(study: Study) -> Question:
         context=setting.context,
         seed=given.seed,
         heldout_sd=HELDOUT_SD,
-        heldout_ratio=heldout_ratio(study),
+        heldout_ratio=study.decided("heldout_ratio"),
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
     )
@@ -80,18 +84,25 @@ def plan(study: Study, session: Session) -> None:
 
 
 def heldout_ratio(study: Study) -> float:
-    """Bits per byte of the test documents over those of validation, by a bigram model of the training text.
+    """Bits per byte of the test documents over those of validation, by the costliest pilot of the grid.
 
-    The pilots know validation documents only; chance makes one set harder than the other by some per cent.
+    The law knows validation documents only; chance makes one set harder than the other by some per cent. The ratio
+    scales the forecast and nothing else: no test document has a say in what is trained.
     """
-    manifest = study.manifest
-    train = text.open_split(study.corpus, manifest.train)[0][:BIGRAM_TOKENS]
-
-    def bits(split: Split) -> float:
-        ids = text.open_split(study.corpus, split)[0]
-        return bigram_bits_per_byte(train, ids, split.num_bytes, vocab_size=manifest.vocab_size)
-
-    return bits(manifest.test) / bits(manifest.val)
+    pilot = max(grid_points(study), key=lambda point: point.flops)
+    manifest, dtype = study.manifest, study.machine.dtype
+    config = shape(pilot.hidden_size, vocab_size=manifest.vocab_size, context=context_of(study))
+    recipe = recipe_for(1e6, 1e6, context=context_of(study), unique_tokens=manifest.train.num_tokens, seed=0)
+    trainer = Trainer(config, recipe, text.open_split(study.corpus, manifest.train), dtype=dtype)
+    snapshot = Snapshot.load(study.pilots / pilot.run)
+    assert snapshot is not None, "a finished pilot leaves its trunk"
+    trainer.restore(snapshot)
+    num_tokens = num_val_tokens(study)
+    test, val = (
+        bits_per_byte_of(score_split(trainer, study.corpus, split, num_tokens=num_tokens, dtype=dtype))
+        for split in (manifest.test, manifest.val)
+    )
+    return test / val
 
 
 def can_compile() -> bool:

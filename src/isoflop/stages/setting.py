@@ -17,7 +17,7 @@ XZ_BYTES_PER_SECOND = 1.5e6
 def setting_of(study: Study, *, num_workers: int = 1) -> Setting:
     """What all pilots of the study share."""
     machine, manifest = study.machine, study.manifest
-    context = _context(study)
+    context = context_of(study)
     return Setting(
         machine=machine,
         throughput=fit_throughput(machine),
@@ -25,14 +25,20 @@ def setting_of(study: Study, *, num_workers: int = 1) -> Setting:
         context=context,
         unique_tokens=manifest.train.num_tokens,
         num_workers=num_workers,
-        num_val_tokens=max(30_000, int(300 * study.budget_seconds)),
+        num_val_tokens=num_val_tokens(study),
         seed=study.given.seed,
         study=study.folder,
     )
 
 
-def _context(study: Study) -> int:
+def context_of(study: Study) -> int:
+    """Tokens of a sequence in all of the study's runs."""
     return context_for(best_flops_per_second(study.machine) * study.budget_seconds)
+
+
+def num_val_tokens(study: Study) -> int:
+    """Validation tokens on which pilots are compared: what a pilot scores in some per cent of its time."""
+    return max(30_000, int(300 * study.budget_seconds))
 
 
 def closing_seconds(study: Study, *, tokens_per_second: float | None = None) -> float:

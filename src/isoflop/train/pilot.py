@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from isoflop.core.products import Recipe
+from isoflop.core.products import Recipe, Split
 from isoflop.core.records import PilotFinished, RecordLog, RunStarted, read_records
 from isoflop.evaluate.score import Scores, bits_per_byte_of, score_documents
 from isoflop.model.config import ModelConfig
@@ -112,12 +112,15 @@ def _steps_to(trainer: Trainer, meter: StepMeter, end: int) -> None:
 
 
 def validate(trainer: Trainer, corpus: Path, *, num_tokens: int | None, dtype: str) -> Scores:
-    """Scores of the validation documents (the first tokens of each, ``num_tokens`` in all)."""
-    split = load(corpus).val
-    ids = open_split(corpus, split)[0]
+    """Scores of validation documents: evenly spaced windows of them, ``num_tokens`` in all, or everything."""
+    return score_split(trainer, corpus, load(corpus).val, num_tokens=num_tokens, dtype=dtype)
+
+
+def score_split(trainer: Trainer, corpus: Path, split: Split, *, num_tokens: int | None, dtype: str) -> Scores:
+    """Scores of a held-out split: evenly spaced windows, ``num_tokens`` in all, or everything."""
     scores = score_documents(
         trainer.model,
-        ids,
+        open_split(corpus, split)[0],
         open_documents(corpus, split),
         context=trainer.recipe.context,
         batch_tokens=EVALUATION_BATCH_TOKENS,
