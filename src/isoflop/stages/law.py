@@ -13,9 +13,11 @@ from isoflop.law.fit import fit
 from isoflop.law.prior import Prior
 from isoflop.study import Study
 from isoflop.text import prepare as text
+from isoflop.text.overlap import NGRAM_TOKENS, ngram_overlap
 
 DEFAULT_NOISE_NATS = 0.012
 """Seed noise of a pilot's loss where no seed was repeated (0.01-0.03 measured, docs/log.md)."""
+MUCH_OVERLAP = 0.08
 
 
 def fit_law(study: Study, session: Session) -> None:
@@ -28,9 +30,10 @@ def fit_law(study: Study, session: Session) -> None:
             for p in finished
             if p.purpose in ("grid", "repeat", "recentre")
         ]
-        law = fit(points, prior=Prior.measured(unigram_nats(study)), seed=study.given.seed)
+        overlap = heldout_overlap(study)
+        law = fit(points, prior=Prior.measured(unigram_nats(study), overlap=overlap), seed=study.given.seed)
     study.write("law.json", law.report())
-    for warning in [*law.report().warnings, *_rate_warnings(finished)]:
+    for warning in [*law.report().warnings, *_overlap_warnings(overlap), *_rate_warnings(finished)]:
         session.warn("law", warning)
 
 
@@ -40,6 +43,23 @@ def unigram_nats(study: Study) -> float:
     counts = np.bincount(ids, minlength=study.manifest.vocab_size).astype(float)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
+
+
+def heldout_overlap(study: Study) -> float:
+    """Share of the validation documents' n-grams that occur in the training text."""
+    manifest = study.manifest
+    train, val = (text.open_split(study.corpus, split) for split in (manifest.train, manifest.val))
+    return ngram_overlap(train, val[0])
+
+
+def _overlap_warnings(overlap: float) -> list[StudyWarning]:
+    if overlap < MUCH_OVERLAP:
+        return []
+    message = (
+        f"{overlap:.0%} of the validation text's {NGRAM_TOKENS}-token pieces stand in the training text too: scores "
+        "flatter the model, and forecasts err on the high side, as copying is learnt late"
+    )
+    return [StudyWarning("heldout_overlaps_train", message)]
 
 
 def _seed_noise(finished: list[PilotFinished]) -> float:

@@ -79,6 +79,7 @@ class TargetRun:
                 self._save_when_due(request)
         self.meter.flush()
         self._save()
+        self._evaluate()
 
     def _report(self) -> None:
         step = self.meter.flush()
@@ -105,7 +106,7 @@ class TargetRun:
             self.session.write(Landing(RUN, trainer.num_done, trainer.progress, trainer.anchor.num_steps))
 
     def _next_evaluation(self) -> float:
-        """Progress of the next validation; the last one is left to the evaluation stage."""
+        """Progress of the next validation; the last one follows the end."""
         share = (math.floor(self.trainer.progress * NUM_EVALUATIONS + 1e-9) + 1) / NUM_EVALUATIONS
         return share if share < 1 else math.inf
 
