@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
+from isoflop.core.products import LawPoint
 from isoflop.law import prior as trust
+from isoflop.law.fit import fit
 from isoflop.law.forms import PARAMETERS
 from isoflop.law.prior import Prior
 
@@ -28,3 +31,24 @@ def test_the_prior_speaks_of_every_parameter_in_the_order_of_theta() -> None:
 def test_flat_keeps_the_centre_and_drops_the_weight() -> None:
     assert Prior.flat(4.0).mean == Prior.published(4.0).mean
     assert set(Prior.flat(4.0).sd) == {trust.FLAT_SD}
+
+
+def test_text_that_can_be_copied_has_less_to_learn() -> None:
+    fresh, copied = (Prior.measured(6.5, overlap=share) for share in (0.0, 0.2))
+    assert copied.mean[0] < fresh.mean[0]  # E
+    assert copied.mean[3:] == fresh.mean[3:] and copied.sd == fresh.sd
+
+
+def test_measured_levels_scale_with_the_entropy_of_the_tokens() -> None:
+    low, high = (Prior.measured(nats, overlap=0.05) for nats in (5.0, 10.0))
+    np.testing.assert_allclose(np.subtract(high.mean, low.mean), [math.log(2)] * 3 + [0.0] * 5, atol=1e-12)
+
+
+def test_a_prior_with_a_centre_does_not_depend_on_where_the_points_lie() -> None:
+    """With one point the exponents stay the prior's, whichever unit the solver would have chosen by itself."""
+    prior = Prior.measured(6.5, overlap=0.02)
+    assert prior.centre is not None
+    one = LawPoint("a", 3e5, 1e6, 1e9, 1.8e12, 4.5, 0.01)
+    law = fit([one], prior=prior, num_draws=2)
+    assert float(law.loss(3e5, 1e6, 1e9)) == pytest.approx(4.5, rel=0.01)
+    assert law.report().parameters["alpha"] == pytest.approx(prior.mean[3], abs=0.02)

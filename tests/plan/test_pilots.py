@@ -13,7 +13,6 @@ from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess, guess_target
 from isoflop.plan.pilots import (
     BRANCHES,
-    REPEATED_EPOCHS,
     SIZE_STEP,
     Trunk,
     choose_trunks,
@@ -90,18 +89,6 @@ def test_more_time_never_means_fewer_sizes() -> None:
     chosen = [choose_trunks(setting(), guess(8 * s), core_seconds=2 * s) for s in (5, 10, 20, 26, 60, 200, 1000)]
     counts = [sum(trunk.purpose == "grid" for trunk in trunks) for trunks in chosen]
     assert counts == sorted(counts) and counts[0] < counts[-1]
-
-
-def test_repetition_is_measured_only_where_the_target_repeats() -> None:
-    for unique in (100_000, 10**10):
-        wanted = guess(2000, unique=unique)
-        trunks = choose_trunks(setting(unique_tokens=unique), wanted, core_seconds=1000)
-        repeats = [trunk for trunk in trunks if trunk.purpose == "repeat"]
-        assert len(repeats) == (wanted.epochs > REPEATED_EPOCHS)
-    (job,) = (job for job in jobs(200, unique=100_000) if job.purpose == "repeat")
-    tokens = job.recipe.num_steps * job.recipe.batch_tokens
-    assert tokens > 1.2 * job.recipe.unique_tokens
-    assert job.recipe.unique_tokens < 100_000
 
 
 def test_common_random_numbers_but_for_the_seed_pilot() -> None:

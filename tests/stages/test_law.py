@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isoflop.core.records import PilotFinished, Record, RecordLog, Spent, StageStarted, Warned
-from isoflop.stages.law import DEFAULT_NOISE_NATS, _rate_warnings, _seed_noise, fit_law
+from isoflop.stages.law import DEFAULT_NOISE_NATS, _overlap_warnings, _rate_warnings, _seed_noise, fit_law
 from isoflop.stages.pilots import _spent_before, edge_minimum, grid_points
 from isoflop.study import Given, Study
 from toy import session
@@ -74,6 +74,7 @@ def test_rates_are_compared_at_like_tokens_only() -> None:
 
 def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.stages.law.unigram_nats", lambda study: 6.5)
+    monkeypatch.setattr("isoflop.stages.law.heldout_overlap", lambda study: 0.3)
     study = Study(tmp_path)
     study.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0))
     log, written = RecordLog(study.records), list[Record]()
@@ -112,3 +113,8 @@ def test_a_resumed_study_counts_time_up_to_the_first_start_of_the_pilots(tmp_pat
     log.close()
     assert first == _spent_before(study) == 12.0
     assert grid_points(study) == [point()]
+
+
+def test_much_overlap_is_told() -> None:
+    assert [warning.code for warning in _overlap_warnings(0.3)] == ["heldout_overlaps_train"]
+    assert _overlap_warnings(0.01) == []

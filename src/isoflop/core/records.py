@@ -137,7 +137,7 @@ class PilotFinished(Record):
     num_steps: int
     seed: int
     purpose: str
-    """grid, repeat (repeated data), seed (noise), rate (learning-rate bracket) or recentre."""
+    """grid, seed (noise), rate (learning-rate bracket) or recentre."""
     seconds: float
 
 

@@ -30,6 +30,10 @@ one; sd."""
 MEASURED_SHAPE = ((0.245, 0.03), (0.21, 0.025), (math.log(3.0), 0.15))
 """alpha, beta and log p of the form ``coupled``."""
 
+MEASURED_R_D = (math.log(7.0), 0.5)
+"""R_D* where there is about one parameter a distinct token, far more than in Muennighoff's runs: 2 to 15 by the whole
+runs of docs/log.md, 7."""
+
 LOG_R_D = (math.log(15.4), 0.7)
 """Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b)."""
 
@@ -86,7 +90,7 @@ class Prior:
         a, b, rise, sd = MEASURED_LEVELS
         shift = math.log(unigram_nats)
         levels = ((shift + e, e_sd), *((shift + mean - rise * (e + 0.96), sd) for mean in (a, b)))
-        pairs = (*levels, *MEASURED_SHAPE, LOG_R_D, LOG_R_N)
+        pairs = (*levels, *MEASURED_SHAPE, MEASURED_R_D, LOG_R_N)
         return Prior(tuple(mean for mean, _ in pairs), tuple(sd for _, sd in pairs), centre=MEASURED_CENTRE)
 
     @staticmethod

@@ -20,6 +20,8 @@ from isoflop.model.config import ModelConfig
 MATMUL_SIZE = 1024
 REFERENCE_BATCH_TOKENS = 2048
 MIN_STEPS = 3
+MIN_TIMINGS, OVERTIME = 6, 3.0
+"""Timings that are always taken (two dtypes, two shapes); times the asked seconds after which no more are."""
 NOISY = 0.15
 """Relative spread of step times above which forecasts of time deserve a warning."""
 
@@ -32,7 +34,7 @@ def measure(
     ``side_by_side`` trains one process a core and returns their tokens/s together, or is None where there is
     one core or an accelerator.
     """
-    device = pick_device()
+    started, device = time.monotonic(), pick_device()
     peaks = {name: matmul_peak(name, device) for name in ("float32", "bfloat16")}
     share = seconds / (2 * len(shapes) + 3)
     middle = shapes[len(shapes) // 2]
@@ -41,6 +43,8 @@ def measure(
     dtype = min(contest, key=lambda name: contest[name].seconds)
     timings = list(contest.values())
     for config in shapes:
+        if len(timings) >= MIN_TIMINGS and time.monotonic() - started > OVERTIME * seconds:
+            break  # a slow or busy machine: the largest shapes are extrapolated
         for batch in (REFERENCE_BATCH_TOKENS // 4, REFERENCE_BATCH_TOKENS * 2):
             timings.append(time_steps(config, timing_recipe(config, batch), dtype=dtype, device=device, seconds=share))
     gain = 1.0

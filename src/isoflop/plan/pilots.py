@@ -1,8 +1,7 @@
 """Which pilots to run: a ladder of sizes below the size the budget will want, in the seconds planning may take.
 
-Every job is a trunk with decay branches (train/pilot.py). Beside the grid of sizes, a second trunk of one size sees so
-little distinct text that it repeats it as often as the target will (its loss identifies the price of repetition), a
-second seed measures the noise, and a bracket of learning rates checks the rule on one rung.
+Every job is a trunk with decay branches (train/pilot.py). Beside the grid of sizes, where there is time, a second seed
+measures the noise and a bracket of learning rates checks the rule on one rung.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ TRUNK_COST = 1.0 + DECAY_FRACTION * (0.25 + 0.5)
 """Steps of a trunk with its branches over those of its longest branch."""
 MIN_STEPS = 250
 """A branch of fewer steps is left out: its loss does not obey the law yet (docs/log.md)."""
-REPEATED_EPOCHS = 1.3
-"""Repeating is measured when the target is expected to see its text more often than this."""
 LARGEST_SHARE = 0.6
 """Of the expected target's size: the size itself is dear and, with the few tokens it can see, says least."""
 SIZE_STEP = 2.0
@@ -57,9 +54,6 @@ class Trunk:
     config: ModelConfig
     purpose: str
     weight: float = 1.0
-    unique_share: float = 1.0
-    """Share of the training text that it may see: its size over the target's, so that both have as many parameters a
-    distinct token and, at like tokens a parameter, repeat the text as often."""
     seed_offset: int = 0
     rate_factor: float = 1.0
     branches: tuple[float, ...] = BRANCHES
@@ -69,29 +63,19 @@ def design(setting: Setting, trunks: list[Trunk], *, seconds: float) -> list[Pil
     """Jobs that keep all workers busy for about ``seconds``, longest first."""
     unit = seconds / _makespan([trunk.weight for trunk in trunks], setting.num_workers)
     jobs = [_job(setting, trunk, seconds=unit * trunk.weight) for trunk in trunks]
-    return sorted((job for job in jobs if _tells(job)), key=lambda job: -job.seconds)
-
-
-def _tells(job: PilotJob) -> bool:
-    """A repeat pilot without time to repeat its text says nothing."""
-    tokens = job.branch_steps[-1] * job.recipe.batch_tokens
-    return job.purpose != "repeat" or tokens > REPEATED_EPOCHS * job.recipe.unique_tokens
+    return sorted(jobs, key=lambda job: -job.seconds)
 
 
 def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> list[Trunk]:
-    """The grid, the larger the size the longer; then, as time allows, repetition, noise and the rate's bracket.
+    """The grid, the larger the size the longer; then, as time allows, noise and the rate's bracket.
 
     Few long trunks: a forecast suffers most from the distance it has to bridge.
     """
-    repeats = guess.epochs > REPEATED_EPOCHS
     num_sizes = 2 + (core_seconds >= 100) + (core_seconds >= 300) + (core_seconds >= 1200)
     sizes = grid_sizes(setting.shapes, guess.config, num_sizes)
     num_middle = len(sizes) - 2
-    weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle - 0.5 * repeats)]
+    weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle)]
     trunks = [Trunk(config, "grid", weight=w) for config, w in zip(reversed(sizes), weights, strict=True)]
-    if repeats:
-        share = _size(sizes[0]) / _size(guess.config)
-        trunks.append(Trunk(sizes[0], "repeat", weight=0.5, unique_share=share))
     if core_seconds >= 300:
         trunks.append(Trunk(sizes[0], "seed", weight=0.5, seed_offset=1))
         trunks += [Trunk(sizes[1], "rate", weight=0.25, rate_factor=f, branches=(1.0,)) for f in (0.5, 2.0)]
@@ -153,10 +137,13 @@ def _job(setting: Setting, trunk: Trunk, *, seconds: float) -> PilotJob:
 
 
 def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
-    unique = max(4 * setting.context, int(setting.unique_tokens * trunk.unique_share))
     # the trunk serves several horizons; its batch and rate are those of the middle one
     recipe = recipe_for(
-        size, tokens * BRANCHES[1], context=setting.context, unique_tokens=unique, seed=setting.seed + trunk.seed_offset
+        size,
+        tokens * BRANCHES[1],
+        context=setting.context,
+        unique_tokens=setting.unique_tokens,
+        seed=setting.seed + trunk.seed_offset,
     )
     return dataclasses.replace(
         recipe,

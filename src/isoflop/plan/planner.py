@@ -29,8 +29,8 @@ from isoflop.plan.rules import batch_tokens, recipe_for
 
 MEMORY_SHARE = 0.8
 """Share of the machine's memory a plan may use."""
-PROCESS_BYTES = 400_000_000
-"""What Python and torch take before any tensor."""
+PROCESS_BYTES = 1_200_000_000
+"""Python, torch, the allocator's slack, and the compiler's helper processes (1 GB more than the tensors, measured)."""
 Z90 = 1.645
 BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""

@@ -28,7 +28,7 @@ def fit_law(study: Study, session: Session) -> None:
         points = [
             LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, noise)
             for p in finished
-            if p.purpose in ("grid", "repeat", "recentre")
+            if p.purpose in ("grid", "recentre")
         ]
         overlap = heldout_overlap(study)
         law = fit(points, prior=Prior.measured(unigram_nats(study), overlap=overlap), seed=study.given.seed)

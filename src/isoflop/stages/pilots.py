@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from itertools import takewhile
 
+from isoflop.core.errors import IsoflopError
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.records import PilotFinished, StageStarted, read_records
 from isoflop.core.session import Session
@@ -65,9 +67,15 @@ def _train(jobs: list[PilotJob], session: Session, workers: Workers | None) -> N
             session.progress.update(done / len(jobs), pilot=job.run)
         else:
             futures.append(workers.submit(run_pilot, job))
-    for done, future in enumerate(as_completed(futures), start=1):
-        last = future.result()[-1]
-        session.progress.update(done / len(jobs), pilot=last.run, loss=last.loss)
+    try:
+        for done, future in enumerate(as_completed(futures), start=1):
+            last = future.result()[-1]
+            session.progress.update(done / len(jobs), pilot=last.run, loss=last.loss)
+    except BrokenProcessPool as error:
+        raise IsoflopError(
+            "a pilot's process was killed, most likely for lack of memory",
+            remedy="Close other programs, then go on with: isoflop resume",
+        ) from error
 
 
 def _recentring(study: Study, setting: Setting) -> PilotJob | None:
