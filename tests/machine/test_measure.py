@@ -35,7 +35,15 @@ def test_the_timing_recipe_has_whole_sequences(wanted: int, expected: tuple[int,
     assert (recipe.context, recipe.batch_tokens) == expected
 
 
-def test_measuring_uses_every_shape_and_the_faster_type() -> None:
+def test_on_a_slow_machine_the_largest_shapes_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoflop.machine.measure.OVERTIME", 0.0)
+    shapes = [config(hidden_size=32, num_attention_heads=1), config(), config(hidden_size=96, num_attention_heads=3)]
+    machine = measure(shapes, seconds=0.0, side_by_side=None)
+    assert {timing.hidden_size for timing in machine.timings[2:]} == {32, 64}
+
+
+def test_measuring_uses_every_shape_and_the_faster_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoflop.machine.measure.OVERTIME", 1e9)
     asked: list[tuple[ModelConfig, Recipe, str]] = []
 
     def side_by_side(shape: ModelConfig, recipe: Recipe, dtype: str) -> float:

@@ -62,7 +62,7 @@ def test_a_run_from_beginning_to_end(corpus: Path, tmp_path: Path, by_steps: Non
     assert (run.trainer.num_done, run.trainer.progress) == (48, 1.0)
     (started,) = written.of(RunStarted)
     assert (started.role, started.from_step, started.num_steps) == ("target", 0, 48)
-    assert [e.step for e in written.of(Evaluation)] == [6, 12, 18, 24, 30, 36, 42]  # the last is the next stage's
+    assert [e.step for e in written.of(Evaluation)] == [6, 12, 18, 24, 30, 36, 42, 48]
     assert all(e.bits_per_byte > 0 and e.tokens == 64 * e.step for e in written.of(Evaluation))
     assert written.of(Step)[-1].step == 48
     saved = Snapshot.load(tmp_path)
