@@ -32,6 +32,7 @@ def fit_law(study: Study, session: Session) -> None:
         ]
         overlap = heldout_overlap(study)
         law = fit(points, prior=Prior.measured(unigram_nats(study), overlap=overlap), seed=study.given.seed)
+    study.decide("heldout_overlap", overlap, rule=f"share of validation {NGRAM_TOKENS}-grams that stand in training")
     study.write("law.json", law.report())
     for warning in [*law.report().warnings, *_overlap_warnings(overlap), *_rate_warnings(finished)]:
         session.warn("law", warning)
