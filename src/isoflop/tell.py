@@ -13,9 +13,9 @@ def plan_lines(answer: dict[str, Any]) -> str:
     bits = chosen["bits_per_byte"]
     lines.append(
         f"{answer['budget']} ({format_seconds(answer['budget_seconds'])}) buys "
-        f"{format_si(chosen['num_parameters']['all'])}parameters "
+        f"{format_si(chosen['num_parameters']['all'])} parameters "
         f"({chosen['num_layers']} layers, width {chosen['hidden_size']}) "
-        f"on {format_si(chosen['tokens'])}tokens ({chosen['epochs']:.1f} epochs):"
+        f"on {format_si(chosen['tokens'])} tokens ({chosen['epochs']:.1f} epochs):"
     )
     lines.append(f"  {bits['central']:.3f} bits per byte [{bits['low']:.3f}, {bits['high']:.3f}] at 90 %")
     for other in answer["what_if"][1:]:
