@@ -63,8 +63,6 @@ def machine(*, noise: float = 0.0, memory_bytes: int = 8_000_000_000, seed: int 
         dtype="float32",
         timings=timings,
         side_by_side_gain=1.2,
-        compile_speedup=1.0,
-        compile_seconds=0.0,
         noise=0.01,
         power=Power("model", "invented", Interval(5.0, 3.0, 7.0), Interval(1.0, 0.5, 1.5)),
     )

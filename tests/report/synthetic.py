@@ -65,7 +65,7 @@ def machine() -> products.Machine:
     return products.Machine(
         cpu="AMD EPYC 9654", device="cpu", num_cores=2, memory_bytes=8_000_000_000, torch_version="2.13.0+cpu",
         measured_at="2026-05-28T20:26:40Z", matmul_flops_per_second={"float32": 1.42e11, "bfloat16": 1.1e11},
-        dtype="float32", timings=timings, side_by_side_gain=1.17, compile_speedup=1.0, compile_seconds=0.0,
+        dtype="float32", timings=timings, side_by_side_gain=1.17,
         noise=0.021, power=products.Power("model", "SPECpower coefficients of AMD EPYC 4th gen, 2024",
                                           Interval(4.9, 3.1, 7.2), Interval(0.9, 0.5, 1.6)),
     )  # fmt: skip

@@ -147,9 +147,6 @@ class Machine:
     timings: list[StepTiming]
     side_by_side_gain: float
     """Tokens/s of one run on each core over one run on all cores; above 1 pilots run side by side."""
-    compile_speedup: float
-    """Measured on one shape, or 1.0 where it was not worth its time."""
-    compile_seconds: float
     noise: float
     """Relative standard deviation of repeated step timings."""
     power: Power

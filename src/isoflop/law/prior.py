@@ -2,7 +2,7 @@
 
 A prior is Gaussian over theta (see :mod:`isoflop.law.forms`) with A and B replaced by A0 = A / N0^alpha and
 B0 = B / D0^beta, where N0 and D0 are the geometric means of the points' N and D: the two reducible terms of the loss at
-the centre of the points. Centring takes away the ridge between A and alpha (``shared/reference/scaling.md`` sec. 7).
+the centre of the points. Centring takes away the ridge between A and alpha.
 """
 
 from __future__ import annotations

@@ -63,8 +63,6 @@ def measure(
         dtype=dtype,
         timings=timings,
         side_by_side_gain=gain,
-        compile_speedup=1.0,
-        compile_seconds=0.0,
         noise=noise,
         power=detect_power(),
         warnings=_warnings(noise),

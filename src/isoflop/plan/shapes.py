@@ -8,7 +8,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 
 MIN_MATMUL_PARAMETERS = 30_000
-"""Below this a model's loss leaves the power law (../shared notes; Minchilla saw it at 100 k)."""
+"""Below this a model's loss leaves the power law (Minchilla saw it at 100 k)."""
 _WIDTHS = (*range(32, 257, 32), *range(320, 769, 64), *range(896, 2049, 128), *range(2304, 4097, 256))
 
 

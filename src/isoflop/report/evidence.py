@@ -10,7 +10,7 @@ from isoflop.core.products import CorpusManifest, Interval, Machine
 from isoflop.core.records import Evaluation, Monitor, Sampled, SessionStarted, Step
 from isoflop.report import charts, view
 from isoflop.report.html import Html, facts_table, figure, join, section, table, tag
-from isoflop.report.numbers import bits, compact, duration, percent, signed_percent, significant
+from isoflop.report.numbers import bits, compact, percent, signed_percent, significant
 from isoflop.report.sections import not_yet
 from isoflop.report.view import Study
 
@@ -135,13 +135,11 @@ def machine(study: Study) -> Html:
     if found is None:
         return section(anchor, title, not_yet("the machine has not been measured"))
     peaks = ", ".join(f"{dtype} {rate / 1e9:,.0f} GFLOP/s" for dtype, rate in found.matmul_flops_per_second.items())
-    compiled = f"{found.compile_speedup:.2f}× faster after {duration(found.compile_seconds)}"
     rows = [
         ("Processor", f"{found.cpu}, {found.num_cores} cores, {found.memory_bytes / 1e9:.1f} GB"),
         ("Trains on", f"{found.device} in {found.dtype}, the faster in training"),
         ("Matmul peak, measured", peaks),
         ("Two runs side by side", f"{found.side_by_side_gain:.2f}× the tokens/s of one on all cores"),
-        ("torch.compile", compiled if found.compile_seconds else "not tried: not worth its time here"),
         ("Noise of a step's time", percent(found.noise)),
         ("Power of a busy core", _watts(found.power.active_watts_per_core)),
         ("Power of an idle core", _watts(found.power.idle_watts_per_core)),

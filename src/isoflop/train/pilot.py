@@ -60,7 +60,7 @@ def run_pilot(job: PilotJob) -> list[PilotFinished]:
     snapshot = Snapshot.load(job.folder)
     if snapshot is not None:
         trainer.restore(snapshot)
-    log.write(_run_started(job, trainer))
+    log.write(run_started(job.run, "pilot", trainer, dtype=job.dtype, compiled=False))
     meter = StepMeter(log.write, job.run, trainer)
     for steps in job.branch_steps[len(points) :]:
         end = _affordable(steps, trainer, meter, left=job.seconds - (time.monotonic() - started))
@@ -151,10 +151,6 @@ def _finished(job: PilotJob, trainer: Trainer, *, seconds: float) -> PilotFinish
         purpose=job.purpose,
         seconds=seconds,
     )
-
-
-def _run_started(job: PilotJob, trainer: Trainer) -> RunStarted:
-    return run_started(job.run, "pilot", trainer, dtype=job.dtype, compiled=False)
 
 
 def run_started(run: str, role: str, trainer: Trainer, *, dtype: str, compiled: bool) -> RunStarted:
