@@ -15,7 +15,7 @@ PINS := $(VENV)/pins.txt
 
 help:
 	@echo "make setup      .venv with pinned dependencies and .venv/bin/isoflop"
-	@echo "make demo       isoflop run --budget $(DEMO_BUDGET) on the demo corpus, into $(DEMO_OUT)/"
+	@echo "make demo       isoflop run --budget $(DEMO_BUDGET) on the demo corpus, into $(DEMO_OUT)/, or go on with it"
 	@echo "make test       the tests, without those that take minutes"
 	@echo "make test-long  the end-to-end tests of minutes"
 	@echo "make lint       ruff check, ruff format --check, mypy"
@@ -35,7 +35,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/isoflop run --budget $(DEMO_BUDGET) --out $(DEMO_OUT)
+	if test -f $(DEMO_OUT)/study.toml; then $(BIN)/isoflop resume $(DEMO_OUT); \
+	else $(BIN)/isoflop run --budget $(DEMO_BUDGET) --out $(DEMO_OUT); fi
 
 test: setup
 	$(BIN)/python -m pytest -m "not long"

@@ -21,7 +21,8 @@ import torch
 from corpora import save, stamp
 from isoflop.core.process import tune_process
 from isoflop.core.records import Scored, read_records
-from isoflop.machine.measure import pick_device, time_steps, usable_cores
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.measure import pick_device, time_steps
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.planner import make_plan, weigh
@@ -96,7 +97,7 @@ def _borrow(source: Study, study: Study, factor: float) -> None:
         tokens_per_second=recipe.batch_tokens / timing.seconds,
         compiled=source.plan.compiled,
         num_threads=torch.get_num_threads(),
-        continues=None,
+        trunk=None,
         what_if=[],
         warnings=[],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -13,11 +14,18 @@ import psutil
 import pytest
 
 from isoflop import cli
+from isoflop.core.codec import encode
+from isoflop.core.files import write_json
+from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import RecordLog, SessionStarted, StageStarted, read_records
 from isoflop.study import Given, Study
+from isoflop.tell import plan_lines
 from toy import environment, isoflop, write_texts
 
-GIVEN = Given(1, "isoflop run", ["/elsewhere"], "10min", 0, "world", 475.0, budget_seconds=600.0)
+sys.path.append(str(Path(__file__).parent / "plan"))
+from invented import law, machine, manifest
+
+GIVEN = Given(FORMAT_VERSION, "isoflop run", ["/elsewhere"], "10min", 0, "world", 475.0, budget_seconds=600.0)
 
 
 @pytest.fixture
@@ -107,14 +115,17 @@ def test_texts_that_cannot_be_used_leave_nothing(tmp_path: Path, content: bytes,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_held_something_is_not_cleared(tmp_path: Path) -> None:
-    (tmp_path / "short.txt").write_text("Too short.")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "mine.md").write_text("keep me")
-    run = isoflop("run", tmp_path / "short.txt", "--budget", "10min", "--out", tmp_path / "out", "--quiet")
-    assert run.returncode == 2
-    assert (tmp_path / "out" / "mine.md").read_text() == "keep me"
-    assert not (tmp_path / "out" / "corpus").exists()
+@pytest.mark.parametrize("out", ["texts", "out", ""], ids=["the text", "another folder", "around the text"])
+def test_a_folder_that_holds_something_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], texts: Path, tmp_path: Path, out: str
+) -> None:
+    mine = tmp_path / "out" / "corpus" / "mine.npy"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"keep me")
+    before = sorted(tmp_path.rglob("*"))
+    line = refused(monkeypatch, capsys, "run", texts, "--budget", "10min", "--out", tmp_path / out)
+    assert "not empty" in line and "--out" in line
+    assert sorted(tmp_path.rglob("*")) == before and mine.read_bytes() == b"keep me"
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
@@ -138,7 +149,11 @@ def test_a_place_that_cannot_be_written(
 
 @pytest.mark.parametrize(
     ("inputs", "version", "told"),
-    [([], 1, "another text"), (["texts"], 1, "a study of this text"), ([], 7, "format version 7")],
+    [
+        ([], FORMAT_VERSION, "another text"),
+        (["texts"], FORMAT_VERSION, "a study of this text"),
+        ([], 7, "format version 7"),
+    ],
 )
 def test_a_study_is_already_there(
     monkeypatch: pytest.MonkeyPatch,
@@ -179,13 +194,61 @@ def test_a_study_not_finished(
     assert "isoflop resume" in refused(monkeypatch, capsys, verb[0], tmp_path / "study", *verb[1:])
 
 
+def test_a_plan_without_a_law_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = Study(tmp_path / "study")
+    study.give(GIVEN)
+    study.write("machine.json", machine())
+    before = {path: path.read_bytes() for path in study.folder.iterdir()}
+    line = refused(monkeypatch, capsys, "plan", study.folder, "--budget", "$5", "--price-per-hour", "0.4")
+    assert "no law.json yet" in line and f"isoflop resume {study.folder}" in line
+    assert {path: path.read_bytes() for path in study.folder.iterdir()} == before
+
+
+def test_a_temperature_without_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    Study(tmp_path).give(GIVEN)
+    assert "--temperature" in refused(monkeypatch, capsys, "generate", tmp_path, "--temperature", "inf")
+
+
+@pytest.mark.parametrize(
+    ("verb", "option", "value"),
+    [("run", "--seed", 2**63), ("generate", "--seed", 2**63), ("generate", "--temperature", "nan")],
+)
+def test_an_option_out_of_its_range(tmp_path: Path, verb: str, option: str, value: object) -> None:
+    arguments = ["--budget", "10min", "--out", tmp_path / "out"] if verb == "run" else [tmp_path]
+    run = isoflop(verb, *arguments, option, value)
+    assert run.returncode == 2 and option in run.stderr and "Traceback" not in run.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", [*VERBS], ids=lambda verb: verb[0])
+def test_a_study_of_another_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: list[str]
+) -> None:
+    Study(tmp_path).give(dataclasses.replace(GIVEN, format_version=1))
+    assert "format version 1" in refused(monkeypatch, capsys, verb[0], tmp_path, *verb[1:])
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_a_module_of_the_text_s_folder_hides_none_of_python_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "random.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    command = [sys.executable, "-P", "-m", "isoflop", "run", "--budget", "2s"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and "smallest that works" in run.stderr, run.stderr
+
+
 def test_a_report_of_a_study_just_begun(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     study = Study(tmp_path / "study")
     study.give(GIVEN)
     log = RecordLog(study.records)
-    log.write(SessionStarted("isoflop run", "0", None, 1))
+    log.write(SessionStarted("isoflop run", "0", 1))
     log.close()
     monkeypatch.setattr(sys, "argv", ["isoflop", "report", str(study.folder)])
     with pytest.raises(SystemExit) as ended:
@@ -213,3 +276,27 @@ def test_ctrl_c_outside_training_says_how_to_go_on(texts: Path, tmp_path: Path) 
     assert told.count("\n") == 1, told
     assert psutil.wait_procs(children, timeout=20)[1] == []
     assert study.has("corpus/manifest.json")
+
+
+def test_a_plan_names_what_it_costs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study = Study(tmp_path / "study")
+    study.give(GIVEN)
+    study.write("machine.json", machine())
+    study.write("law.json", law().report())
+    study.decide("heldout_ratio", 1.0, rule="a test")
+    write_json(study.corpus / "manifest.json", encode(dataclasses.replace(manifest(), format_version=FORMAT_VERSION)))
+    options = ["--budget", "$0.1", "--price-per-hour", "0.4", "--grid", "100", "--json"]
+    monkeypatch.setattr(sys, "argv", ["isoflop", "plan", str(study.folder), *options])
+    with pytest.raises(SystemExit):
+        cli.main()
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["budget_seconds"] == pytest.approx(900.0)
+    share = answer["seconds"]["central"] / 900
+    assert 0 < share <= 1
+    assert answer["dollars"]["central"] == pytest.approx(0.1 * share)
+    for key in ("seconds", "dollars", "kwh", "grams_co2e"):
+        assert 0 < answer[key]["low"] < answer[key]["central"] < answer[key]["high"]
+    assert answer["grams_co2e"]["high"] == pytest.approx(100 * answer["kwh"]["high"])
+    assert "dollars" in plan_lines(answer) and "kWh" in plan_lines(answer)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
+import time
 from pathlib import Path
 
 import pytest
 
 from isoflop import run
+from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import StageFinished, StageStarted, read_records
 from isoflop.run import STAGES, Stage, carry_out, finished
 from isoflop.study import Given, Study
@@ -13,7 +16,7 @@ from isoflop.study import Given, Study
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     made = Study(tmp_path)
-    made.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0, budget_seconds=600.0))
+    made.give(Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0, budget_seconds=600.0))
     return made
 
 
@@ -52,6 +55,25 @@ def test_stages_go_in_order_and_are_recorded(study: Study, monkeypatch: pytest.M
     assert [(type(r), r.stage) for r in records] == [
         (kind, name) for name in did for kind in (StageStarted, StageFinished)
     ]
+
+
+def test_a_budget_that_is_not_in_seconds_is_carried_out(
+    study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study.give(dataclasses.replace(study.given, budget="1e15FLOP", budget_seconds=None))
+    work = (
+        Stage("prepare", lambda s: False, lambda s, e, w: time.sleep(0.01)),
+        Stage("measure", lambda s: False, lambda s, e, w: s.convert(500.0, "1PFLOP at 2 TFLOP/s = 500 s")),
+        Stage("pilots", lambda s: False, lambda s, e, w: None),
+    )
+    monkeypatch.setattr(run, "STAGES", work)
+    monkeypatch.setattr(run, "_workers", lambda: None)
+    carry_out(study, command="isoflop run", quiet=False)
+    ended = [s.record for s in read_records(study.records) if isinstance(s.record, StageFinished)]
+    assert [record.stage for record in ended] == ["prepare", "measure", "pilots"]
+    assert 0.01 <= ended[0].seconds < 60
+    before, _, after = capsys.readouterr().err.splitlines()
+    assert before == "prepare" and "of budget left" in after
 
 
 def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import toy
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.ledger import by_stage, spent_seconds
+from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import RecordLog, SessionStarted, Spent, read_records
 from isoflop.study import Given, Study, open_session
 
 GIVEN = Given(
-    format_version=1,
+    format_version=FORMAT_VERSION,
     command="isoflop run texts --budget 10min",
     inputs=["/texts"],
     budget="10min",
@@ -58,15 +60,24 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
 
 def test_another_format_version_is_refused(study: Study) -> None:
     study.give(dataclasses.replace(GIVEN, format_version=99))
-    with pytest.raises(StudyError, match=r"format version 99.*reads version 1"):
+    with pytest.raises(StudyError, match=r"format version 99.*reads version 2"):
         _ = study.given
 
 
-@pytest.mark.parametrize("content", [b"[given\n", b"\xff\xfe", b"[given]\nformat_version = 1\nseed = 'x'\n"])
+@pytest.mark.parametrize("content", [b"[given\n", b"\xff\xfe", b"[given]\nformat_version = 2\nseed = 'x'\n"])
 def test_a_damaged_study_file_is_told(study: Study, content: bytes) -> None:
     (study.folder / "study.toml").write_bytes(content)
     with pytest.raises(CorruptFileError):
         _ = study.given
+
+
+def test_a_flipped_digit_of_a_product_is_found(study: Study) -> None:
+    study.write("plan.json", toy.plan(toy.config(), toy.recipe(seed=1234)))
+    path = study.folder / "plan.json"
+    assert study.plan.recipe.seed == 1234
+    path.write_text(path.read_text().replace("1234", "1235"))
+    with pytest.raises(CorruptFileError, match=r"plan\.json: its content changed"):
+        _ = study.plan
 
 
 @pytest.mark.parametrize("name", ["machine", "law", "plan"])
@@ -101,6 +112,26 @@ def test_earlier_sessions_count_against_the_budget(study: Study) -> None:
     log.close()
     with open_session(study, command="isoflop resume", quiet=True) as (session, _):
         assert session.seconds_left() == pytest.approx(alone - before - 100.0, abs=3.0)
+
+
+def test_two_do_not_work_on_one_study(study: Study) -> None:
+    with (
+        open_session(study, command="isoflop run", quiet=True),
+        pytest.raises(StudyError, match=rf"another isoflop works on this study \(pid {os.getpid()}\)"),
+        open_session(study, command="isoflop resume", quiet=True),
+    ):
+        pass
+    with open_session(study, command="isoflop resume", quiet=True):
+        pass
+    started = [s.record for s in read_records(study.records) if isinstance(s.record, SessionStarted)]
+    assert [record.command for record in started] == ["isoflop run", "isoflop resume"]
+
+
+def test_a_session_that_fails_frees_the_study(study: Study) -> None:
+    with pytest.raises(KeyError), open_session(study, command="isoflop run", quiet=True):
+        raise KeyError
+    with open_session(study, command="isoflop resume", quiet=True):
+        pass
 
 
 def test_a_budget_not_yet_converted_has_no_end(study: Study) -> None:

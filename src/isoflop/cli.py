@@ -18,7 +18,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Text and a budget in; the best language model that budget buys, and the proof, out.",
+    epilog="Example:  isoflop run my-texts/ --budget 30min --out study",
 )
+
+MAX_SEED = 2**63 - 1
+"""TOML's and torch's largest integer."""
+_AGAIN = ("-P", "-m", "isoflop")
+"""How the process starts itself anew; -P keeps a random.py in the current folder from hiding Python's own."""
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -26,6 +32,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 BudgetOption = Annotated[
     str, typer.Option("--budget", "-b", help="30min, 2h, 1e15flop, '$5', 0.2kWh, 50gCO2e ... everything included.")
 ]
+
+PriceOption = Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")]
+GRID_HELP = "Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh."
 
 
 @app.command(
@@ -41,18 +50,16 @@ def run(
     ] = None,
     budget: BudgetOption = ...,  # type: ignore[assignment]
     out: Annotated[Path, typer.Option("--out", "-o", help="The study folder to make.")] = Path("study"),
-    price_per_hour: Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")] = None,
-    grid: Annotated[
-        str, typer.Option(help="Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh.")
-    ] = "world",
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the weights and the data order.")] = 0,
+    price_per_hour: PriceOption = None,
+    grid: Annotated[str, typer.Option(help=GRID_HELP)] = "world",
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the split, the weights and the data order.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Get the best model that a budget buys from your text, and a report of what was promised and what happened."""
+    tune_process(*_AGAIN)
     from isoflop import verbs
 
-    tune_process("-m", "isoflop")
     study = verbs.start(
         texts or [], budget=budget, out=out, price_per_hour=price_per_hour, grid=grid, seed=seed, quiet=quiet or as_json
     )
@@ -62,20 +69,26 @@ def run(
 @app.command(epilog="Example:  isoflop resume study/")
 def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) -> None:
     """Go on with a study after Ctrl-C, a crash or a reboot."""
+    tune_process(*_AGAIN)
     from isoflop import verbs
 
-    tune_process("-m", "isoflop")
     verbs.resume(study, quiet=quiet or as_json)
     _print_summary(study, as_json)
 
 
 @app.command(epilog="Example:  isoflop plan study/ --budget 8h")
-def plan(study: StudyArgument, budget: BudgetOption = ..., as_json: Json = False) -> None:  # type: ignore[assignment]
+def plan(
+    study: StudyArgument,
+    budget: BudgetOption = ...,  # type: ignore[assignment]
+    price_per_hour: PriceOption = None,
+    grid: Annotated[str | None, typer.Option(help=f"{GRID_HELP} Price and grid are the study's unless given.")] = None,
+    as_json: Json = False,
+) -> None:
     """What would another budget buy? Seconds; nothing is trained."""
     from isoflop import verbs
     from isoflop.tell import plan_lines
 
-    answer = verbs.plan(study, budget)
+    answer = verbs.plan(study, budget, price_per_hour=price_per_hour, grid=grid)
     typer.echo(json.dumps(answer, indent=2) if as_json else plan_lines(answer))
 
 
@@ -86,7 +99,7 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 200,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, help="Draw among this many likeliest tokens; 0: all.")] = 50,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     as_json: Json = False,
 ) -> None:
     """Continue a text with the study's model."""
@@ -101,7 +114,9 @@ def report(study: StudyArgument, as_json: Json = False) -> None:
     """Write the study's one-file HTML report anew and print its path."""
     from isoflop.report.page import build_report
     from isoflop.report.terminal import facts
+    from isoflop.study import Study
 
+    _ = Study(study).given  # refuses a study of another version
     path = build_report(study)
     typer.echo(json.dumps(facts(study)) if as_json else str(path))
 
@@ -109,10 +124,10 @@ def report(study: StudyArgument, as_json: Json = False) -> None:
 @app.command(epilog="Example:  isoflop measure --json")
 def measure(as_json: Json = False) -> None:
     """What this machine can do: matrix products, training steps, watts."""
+    tune_process(*_AGAIN)
     from isoflop import verbs
     from isoflop.tell import machine_lines
 
-    tune_process("-m", "isoflop")
     machine = verbs.measure_machine()
     typer.echo(json.dumps(machine, indent=2) if as_json else machine_lines(machine))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import torch
 
 from isoflop.core.records import StageFinished, StageStarted, read_records
 from isoflop.core.session import Session
-from isoflop.machine.measure import pick_device, usable_cores
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.measure import pick_device
 from isoflop.machine.monitor import Monitor
 from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, plan, train
 from isoflop.study import Study, open_session
@@ -33,7 +35,11 @@ STAGES = (
     Stage("pilots", lambda study: finished(study, "pilots"), pilots.run_pilots),
     Stage("law", lambda study: study.has("law.json"), lambda s, e, w: law.fit_law(s, e)),
     Stage("plan", lambda study: study.has("plan.json"), lambda s, e, w: plan.plan(s, e)),
-    Stage("train", lambda study: finished(study, "train"), lambda s, e, w: train.train(s, e)),
+    Stage(
+        "train",
+        lambda study: finished(study, "train") and study.has("run/checkpoint.json"),
+        lambda s, e, w: train.train(s, e),
+    ),
     Stage("evaluate", lambda study: finished(study, "evaluate"), lambda s, e, w: evaluate.evaluate(s, e)),
     Stage("export", lambda study: study.has("model/config.json"), lambda s, e, w: artefact.export(s, e)),
     Stage("report", lambda study: False, lambda s, e, w: artefact.report(s, e)),
@@ -67,14 +73,15 @@ def _do(stage: Stage, study: Study, session: Session, monitor: Monitor, workers:
     session.write(StageStarted(stage.name))
     session.progress.stage(stage.name)
     monitor.stage = stage.name
-    left = session.seconds_left()
+    started = time.monotonic()
     stage.work(study, session, workers)
-    session.write(StageFinished(stage.name, left - session.seconds_left()))
+    session.write(StageFinished(stage.name, time.monotonic() - started))
 
 
 def _workers() -> Workers | None:
     """One worker a core, started early so that loading torch overlaps with preparing text; None on a GPU."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(usable_cores()))
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(usable_cores())
+    cores = list(allowed)[: usable_cores()]
     if len(cores) < 2 or pick_device().type == "cuda":
         return None
     return Workers(cores)

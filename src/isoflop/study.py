@@ -7,7 +7,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from isoflop import __version__
 from isoflop.core import codec
 from isoflop.core.budget import Budget
 from isoflop.core.errors import CorruptFileError, StudyError
-from isoflop.core.files import read_json, write_json, write_text
+from isoflop.core.files import read_json, write_checked_json, write_text
 from isoflop.core.ledger import Ledger, spent_seconds
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, LawReport, Machine, Plan
 from isoflop.core.progress import Progress
@@ -141,13 +141,16 @@ class Study:
         return (self.folder / name).exists()
 
     def write(self, name: str, product: Any) -> None:
-        write_json(self.folder / name, codec.encode(product))
+        """Leaves a stage's product, with its checksum."""
+        write_checked_json(self.folder / name, codec.encode(product))
 
     def _read(self, name: str, kind: type[Any]) -> Any:
         path = self.folder / name
         if not path.is_file():
             raise StudyError(
-                f"the study has no {name} yet", where=str(self.folder), remedy="Go on with: isoflop resume"
+                f"the study has no {name} yet",
+                where=str(self.folder),
+                remedy=f"Go on with: isoflop resume {self.folder}",
             )
         try:
             return codec.decode(kind, read_json(path), where=name)
@@ -157,9 +160,19 @@ class Study:
 
 @contextmanager
 def open_session(study: Study, *, command: str, quiet: bool) -> Iterator[tuple[Session, Monitor]]:
-    """A session of budgeted work: records, ledger, monitor and progress, from the start of this process on."""
+    """A session of budgeted work: records, ledger, monitor and progress, from the start of this process on.
+
+    Raises `StudyError` where another process works on the study.
+    """
+    with closing(RecordLog(study.records)) as log:
+        log.claim()
+        with _session(study, log, command=command, quiet=quiet) as opened:
+            yield opened
+
+
+@contextmanager
+def _session(study: Study, log: RecordLog, *, command: str, quiet: bool) -> Iterator[tuple[Session, Monitor]]:
     spent_before = spent_seconds(read_records(study.records))
-    log = RecordLog(study.records)
     process_age = time.time() - psutil.Process().create_time()
     opened = time.monotonic() - process_age
     budget = Budget.parse(study.given.budget)
@@ -168,7 +181,7 @@ def open_session(study: Study, *, command: str, quiet: bool) -> Iterator[tuple[S
         seconds = study.given.budget_seconds or (budget.amount if budget.unit == "s" else float("inf"))
         return seconds - spent_before - (time.monotonic() - opened)
 
-    log.write(SessionStarted(command, __version__, None, os.getpid()))
+    log.write(SessionStarted(command, __version__, os.getpid()))
     log.write(Spent("start", "start", process_age))
     with (
         Ledger(log.write) as ledger,
@@ -176,7 +189,6 @@ def open_session(study: Study, *, command: str, quiet: bool) -> Iterator[tuple[S
         Progress(remaining=seconds_left, quiet=quiet) as progress,
     ):
         yield Session(log.write, ledger, progress, seconds_left), monitor
-    log.close()
 
 
 def command_line() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from isoflop.core.budget import format_seconds, format_si
@@ -18,6 +19,7 @@ def plan_lines(answer: dict[str, Any]) -> str:
         f"on {format_si(chosen['tokens'])} tokens ({chosen['epochs']:.1f} epochs):"
     )
     lines.append(f"  {bits['central']:.3f} bits per byte [{bits['low']:.3f}, {bits['high']:.3f}] at 90 %")
+    lines.append(f"  for {format_seconds(answer['seconds']['central'])}, {', '.join(_costs(answer))}")
     for other in answer["what_if"][1:]:
         bits = other["bits_per_byte"]
         lines.append(
@@ -26,6 +28,12 @@ def plan_lines(answer: dict[str, Any]) -> str:
         )
     lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
     return "\n".join(lines)
+
+
+def _costs(answer: dict[str, Any]) -> Iterator[str]:
+    for key, unit in (("kwh", "kWh"), ("grams_co2e", "g CO2e"), ("dollars", "dollars")):
+        if (cost := answer[key]) is not None:
+            yield f"{cost['central']:.3g} {unit} [{cost['low']:.3g}, {cost['high']:.3g}]"
 
 
 def machine_lines(machine: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 
 from isoflop.core import codec
 from isoflop.core.budget import Budget, Rates, format_seconds
-from isoflop.core.errors import BudgetError, StudyError, TextError
+from isoflop.core.errors import BudgetError, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
-from isoflop.core.products import FORMAT_VERSION
+from isoflop.core.products import FORMAT_VERSION, Interval
 from isoflop.machine.grid import grams_per_kwh
-from isoflop.machine.measure import measure, usable_cores
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.measure import measure
 from isoflop.model.generate import generate as continue_ids
-from isoflop.plan.planner import best, consider, what_if
+from isoflop.plan.planner import TIME_SD, Z90, best, consider, forecast_joules, unused_time, what_if
 from isoflop.plan.shapes import ladder
 from isoflop.run import carry_out
 from isoflop.stages.machine import rates_of, require_budget
@@ -35,10 +37,7 @@ def start(
 ) -> Path:
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
-    if price_per_hour is not None and not (price_per_hour > 0 and math.isfinite(price_per_hour)):
-        raise BudgetError(
-            f"{price_per_hour:g} dollars an hour is no price", where="--price-per-hour", remedy="Give it above zero"
-        )
+    _require_price(price_per_hour)
     parsed.to_seconds(Rates(1.0, 1.0, price_per_hour, factor.grams_co2e_per_kwh))  # refuses a rate that is missing
     if parsed.unit == "s":
         require_budget(parsed.amount)
@@ -47,9 +46,7 @@ def start(
         _refuse(study, texts)
     if texts:
         find_files(texts)
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-        was_empty = not any(out.iterdir())
+    _make_empty_folder(out)
     study.give(
         Given(
             format_version=FORMAT_VERSION,
@@ -67,10 +64,27 @@ def start(
     try:
         _carry_out(study, quiet=quiet)
     except (TextError, BudgetError):
-        if was_empty and not study.has("machine.json"):
+        if not study.has("machine.json"):
             shutil.rmtree(out, ignore_errors=True)  # refused before the study was under way: nothing to go on with
         raise
     return out
+
+
+def _require_price(price_per_hour: float | None) -> None:
+    if price_per_hour is not None and not (price_per_hour > 0 and math.isfinite(price_per_hour)):
+        raise BudgetError(
+            f"{price_per_hour:g} dollars an hour is no price", where="--price-per-hour", remedy="Give it above zero"
+        )
+
+
+def _make_empty_folder(out: Path) -> None:
+    """Makes ``out``; what lies there already is not ours to mix with a study or to clear, least of all the text."""
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise StudyError(
+                "the folder is not empty and holds no study", where=str(out), remedy="Choose another --out"
+            )
 
 
 def _refuse(study: Study, texts: list[Path]) -> None:
@@ -100,29 +114,62 @@ def _carry_out(study: Study, *, quiet: bool) -> None:
         ) from None
 
 
-def plan(folder: Path, budget: str) -> dict[str, Any]:
-    """What another budget would buy on this study's text and machine."""
+def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str | None) -> dict[str, Any]:
+    """What another budget would buy on this study's text and machine; price and grid are the study's unless given."""
     study = Study(folder)
-    given, question = study.given, question_of(study)
+    given, question = _repriced(study.given, price_per_hour, grid), question_of(study)
     answer = Budget.parse(budget).to_seconds(rates_of(study.machine, given)).seconds
     require_budget(answer)
-    overhead = study.budget_seconds - study.plan.training_seconds if study.has("plan.json") else closing_seconds(study)
-    training = max(0.5 * answer, answer - overhead)
+    training = max(0.5 * answer, answer - _overhead(study))
     speedup = measured_speedup(study) if study.has("plan.json") else 1.0
     choices = consider(question, seconds=training, speedup=speedup)
-    chosen = best(choices).candidate
+    choice = best(choices)
+    chosen = choice.candidate
     further = what_if(question, budget_seconds=answer, training_seconds=training, speedup=speedup)
+    used = answer - (1 - choice.share_of_time) * training
     return {
         "budget": budget,
         "budget_seconds": answer,
-        "training_seconds": training,
+        "training_seconds": training * choice.share_of_time,
         "chosen": codec.encode(chosen),
         "candidates": codec.encode([choice.candidate for choice in choices]),
         "what_if": codec.encode(further),
-        "dollars": None if given.price_per_hour is None else answer / 3600 * given.price_per_hour,
+        **codec.encode(_costs(forecast_joules(question.machine, used), used, given)),
         "warnings": codec.encode(
             question.law.warnings_for(chosen.num_parameters.matmul, chosen.tokens, question.manifest.train.num_tokens)
+            + unused_time(choice, chosen.epochs)
         ),
+    }
+
+
+def _repriced(given: Given, price_per_hour: float | None, grid: str | None) -> Given:
+    """``given`` with another price of the machine or another electricity, where there is one."""
+    _require_price(price_per_hour)
+    if price_per_hour is not None:
+        given = replace(given, price_per_hour=price_per_hour)
+    if grid is not None:
+        factor = grams_per_kwh(grid)
+        given = replace(given, grid=factor.code, grams_co2e_per_kwh=factor.grams_co2e_per_kwh)
+    return given
+
+
+def _overhead(study: Study) -> float:
+    """Seconds of the study's budget that do not train."""
+    if not study.has("plan.json"):
+        return closing_seconds(study)
+    return study.plan.forecast.seconds.central - study.plan.training_seconds
+
+
+def _costs(joules: Interval, seconds: float, given: Given) -> dict[str, Interval | None]:
+    """What ``seconds`` of work take and cost, with 90 % intervals; no dollars where nobody named a price."""
+    spread, kwh = Z90 * TIME_SD * seconds, joules.scaled(1 / 3.6e6)
+    wall = Interval(seconds, seconds - spread, seconds + spread)
+    price = given.price_per_hour
+    return {
+        "seconds": wall,
+        "kwh": kwh,
+        "grams_co2e": kwh.scaled(given.grams_co2e_per_kwh),
+        "dollars": None if price is None else wall.scaled(price / 3600),
     }
 
 
@@ -130,10 +177,16 @@ def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: flo
     """The text that the study's model puts after ``prompt``."""
     from isoflop.model.export import load_model
 
+    if not math.isfinite(temperature):
+        raise IsoflopError(
+            f"{temperature:g} is no temperature", where="--temperature", remedy="Give a number such as 0.8"
+        )
     study = Study(folder)
     _ = study.given  # refuses what is no study
     if not study.has("model/config.json"):
-        raise StudyError("no model here yet", where=str(folder), remedy="Finish the study first: isoflop resume")
+        raise StudyError(
+            "no model here yet", where=str(folder), remedy=f"Finish the study first: isoflop resume {folder}"
+        )
     tokenizer = text.open_tokenizer(study.corpus, study.manifest)
     new = continue_ids(
         load_model(study.model),

@@ -23,7 +23,7 @@ PEER: dict[str, Any] = {
     "val_curve_subset": {"bits_per_byte": 2.2, "num_bytes": 100},
     "test": {"bits_per_byte": 2.1, "num_bytes": 900},
 }
-SESSION = SessionStarted("isoflop run", "0.1.0", None, 1)
+SESSION = SessionStarted("isoflop run", "0.1.0", 1)
 
 
 def run_started(run: str, role: str) -> RunStarted:

@@ -49,6 +49,12 @@ def test_a_new_stage_starts_afresh() -> None:
     ]
 
 
+def test_a_budget_not_known_in_time_yet_is_left_out() -> None:
+    progress, out = plain(Clock(), left=float("inf"))
+    progress.stage("measure")
+    assert out.getvalue() == "measure\n"
+
+
 def test_notes_print_as_they_are() -> None:
     progress, out = plain(Clock())
     note = "no text given: using [bold]the demo corpus[/], 8.2 MB, longer than the console is wide"

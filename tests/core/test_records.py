@@ -10,13 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core.errors import CorruptFileError, DiskError
+from isoflop.core.errors import CorruptFileError, DiskError, DivergedError, StudyError
 from isoflop.core.records import (
     KINDS,
+    Evaluation,
+    PilotFinished,
     Record,
     RecordLog,
     RunStarted,
+    Scored,
+    SessionStarted,
     Spent,
+    StageFinished,
     StageStarted,
     Warned,
     read_records,
@@ -33,8 +38,10 @@ def written(path: Path) -> list[Record]:
     return [stamped.record for stamped in read_records(path)]
 
 
-def fill(path: Path, records: list[Record]) -> None:
+def fill(path: Path, records: list[Record], *, claim: bool = False) -> None:
     log = RecordLog(path)
+    if claim:
+        log.claim()
     for record in records:
         log.write(record)
     log.close()
@@ -75,14 +82,14 @@ def test_every_torn_last_line_is_ignored_and_cut_off(tmp_path: Path) -> None:
     for length in range(first_line, len(whole)):
         path.write_bytes(whole[:length])
         assert written(path) == [StageStarted("corpus")]
-        fill(path, [StageStarted("law")])
+        fill(path, [StageStarted("law")], claim=True)
         assert written(path) == [StageStarted("corpus"), StageStarted("law")]
 
 
 def test_a_file_of_half_a_line_becomes_empty(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_bytes(b'{"kind": "sta')
-    fill(path, [StageStarted("law")])
+    fill(path, [StageStarted("law")], claim=True)
     assert written(path) == [StageStarted("law")]
 
 
@@ -114,13 +121,44 @@ def test_fields_of_a_later_version_are_passed_over(tmp_path: Path) -> None:
     assert written(path) == [StageStarted("law")]
 
 
-def test_nan_is_never_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_run_whose_numbers_are_not_finite_is_named_and_not_written(tmp_path: Path, value: float) -> None:
     path = tmp_path / "records.jsonl"
     log = RecordLog(path)
-    with pytest.raises(ValueError, match="JSON"):
-        log.write(Spent("law", "fit", float("nan")))
+    with pytest.raises(DivergedError, match=r"grid-w64: the run diverged.*evaluation"):
+        log.write(Evaluation("grid-w64", "val", 10, 1000, value, 1.0, 500, 0.1))
     log.close()
     assert path.read_bytes() == b""
+
+
+def test_a_log_without_a_claim_leaves_a_line_that_another_is_writing(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b'{"kind": "sta')
+    RecordLog(path).close()
+    assert path.read_bytes() == b'{"kind": "sta'
+
+
+def test_only_one_claims_the_records_until_it_closes(tmp_path: Path) -> None:
+    first, second = (RecordLog(tmp_path / "records.jsonl") for _ in range(2))
+    first.claim()
+    first.write(SessionStarted("isoflop run", "0", 4242))
+    with pytest.raises(StudyError, match=r"another isoflop works on this study \(pid 4242\)"):
+        second.claim()
+    second.write(StageStarted("law"))  # a pilot's process may write
+    first.close()
+    second.claim()
+    second.close()
+
+
+def test_results_reach_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, synced = RecordLog(tmp_path / "records.jsonl"), []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    log.write(Spent("law", "fit", 1.0))
+    assert synced == []
+    for kind in (StageFinished, PilotFinished, Scored):
+        log.write(example(kind))
+    assert len(synced) == 3
+    log.close()
 
 
 def test_run_started_keeps_all_three_parameter_counts() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isoflop.evaluate import yardsticks
 from isoflop.evaluate.yardsticks import unigram_bits_per_byte, xz_bits_per_byte
 
 
@@ -58,3 +59,18 @@ def test_no_tokens_frequency_beats_its_own_entropy(counts: list[int]) -> None:
     entropy = -(p * np.log2(p)).sum()
     assert unigram_bits_per_byte(np.array(counts), ids, len(ids)) == pytest.approx(entropy)
     assert unigram_bits_per_byte(np.zeros(len(counts)), ids, len(ids)) >= entropy - 1e-9
+
+
+def test_tokens_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+
+    def bincount(ids: np.ndarray, *, minlength: int) -> np.ndarray:
+        lengths.append(len(ids))
+        return count(ids, minlength=minlength)
+
+    count = np.bincount
+    monkeypatch.setattr(yardsticks, "_CHUNK_TOKENS", 3)
+    monkeypatch.setattr(np, "bincount", bincount)
+    shards = [np.array([0, 1, 1, 4, 1, 0, 0], dtype=np.uint16), np.array([4], dtype=np.uint16)]
+    assert yardsticks.token_counts(shards, 6).tolist() == [3, 3, 0, 0, 2, 0]
+    assert lengths == [3, 3, 1, 1]

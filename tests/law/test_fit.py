@@ -82,6 +82,15 @@ def test_one_point_is_enough_to_borrow_a_law() -> None:
     assert found.parameters["alpha"] == pytest.approx(trust.ALPHA[0], abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("prior", "source"),
+    [(None, "published values"), (Prior.measured(6.5), "isoflop measured on its own benchmark corpora")],
+)
+def test_who_decides_in_place_of_the_pilots_is_named(prior: Prior | None, source: str) -> None:
+    found = fit([point(3e5, 2e6, 5.0, noise=0.02)], prior=prior, num_draws=20).report()
+    assert [source in w.message for w in found.warnings if w.code == "exponents_from_prior"] == [True]
+
+
 @pytest.mark.parametrize(("form", "truth"), LAWS)
 def test_many_precise_sizes_warn_of_nothing(form: str, truth: Array) -> None:
     grid = [(size, tokens) for size in np.geomspace(3e4, 1e8, 8) for tokens in np.geomspace(1e6, 1e10, 6)]

@@ -66,7 +66,8 @@ def test_far_extrapolation_and_unmeasured_repetition_warn(law: Law) -> None:
     assert law.warnings_for(size, 29 * tokens) == []
     assert [w.code for w in law.warnings_for(size, 31 * tokens)] == ["extrapolation_far"]
     assert [w.code for w in law.warnings_for(size, tokens, tokens / 2)] == ["repetition_unmeasured"]
-    assert "repeats its data 2.0 times" in law.warnings_for(size, tokens, tokens / 2)[0].message
+    message = law.warnings_for(size, tokens, tokens / 2)[0].message
+    assert "repeats its data 2.0 times" in message and message.endswith("the prior decides")
 
 
 def test_pilots_that_repeat_silence_the_warning() -> None:

@@ -9,7 +9,7 @@ from isoflop.core.products import LawPoint
 from isoflop.law import prior as trust
 from isoflop.law.fit import fit
 from isoflop.law.forms import PARAMETERS
-from isoflop.law.prior import Prior
+from isoflop.law.prior import Drop, Prior
 
 
 def test_published_levels_follow_the_lowest_loss() -> None:
@@ -33,20 +33,34 @@ def test_flat_keeps_the_centre_and_drops_the_weight() -> None:
     assert set(Prior.flat(4.0).sd) == {trust.FLAT_SD}
 
 
-def test_text_that_can_be_copied_has_less_to_learn() -> None:
-    fresh, copied = (Prior.measured(6.5, overlap=share) for share in (0.0, 0.2))
-    assert copied.mean[0] < fresh.mean[0]  # E
-    assert copied.mean[3:] == fresh.mean[3:] and copied.sd == fresh.sd
-
-
 def test_measured_levels_scale_with_the_entropy_of_the_tokens() -> None:
-    low, high = (Prior.measured(nats, overlap=0.05) for nats in (5.0, 10.0))
+    low, high = (Prior.measured(nats) for nats in (5.0, 10.0))
     np.testing.assert_allclose(np.subtract(high.mean, low.mean), [math.log(2)] * 3 + [0.0] * 5, atol=1e-12)
+
+
+def test_the_drop_follows_the_trigrams() -> None:
+    drop = Drop.of_trigrams((1e6, math.e * 1e6), (5.0, 4.5))
+    assert drop.log_ratio == pytest.approx(math.log(0.9) + trust.TRIGRAM_EXCESS)
+    assert drop.sd == pytest.approx(trust.TRIGRAM_SD)
+    assert Drop.of_trigrams((1e6, math.e * 1e6), (7.5, 6.75)).log_ratio == pytest.approx(drop.log_ratio)  # any unit
+
+
+def test_a_known_drop_decides_what_far_tokens_bring_and_nothing_near() -> None:
+    points = [LawPoint(str(d), 1e6, d, 1e9, 6e6 * d, 5.0 * (d / 2e5) ** -0.07, 0.01) for d in (2e5, 3e5)]
+    small, large = (
+        fit(points, prior=Prior.measured(6.5, drop=Drop(1e6, (2.5e5, 4e6), ratio, 0.005)), num_draws=2)
+        for ratio in (-0.20, -0.26)
+    )
+    for law, ratio in ((small, -0.20), (large, -0.26)):
+        fall = float(np.log(law.loss(1e6, 4e6, 1e9) / law.loss(1e6, 2.5e5, 1e9)))
+        assert fall == pytest.approx(ratio, abs=0.01)
+        assert float(law.loss(1e6, 2e5, 1e9)) == pytest.approx(5.0, rel=0.02)
+        assert len(law.report().points) == 2
 
 
 def test_a_prior_with_a_centre_does_not_depend_on_where_the_points_lie() -> None:
     """With one point the exponents stay the prior's, whichever unit the solver would have chosen by itself."""
-    prior = Prior.measured(6.5, overlap=0.02)
+    prior = Prior.measured(6.5)
     assert prior.centre is not None
     one = LawPoint("a", 3e5, 1e6, 1e9, 1.8e12, 4.5, 0.01)
     law = fit([one], prior=prior, num_draws=2)

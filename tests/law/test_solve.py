@@ -23,6 +23,7 @@ def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01, form:
         size=size,
         tokens=tokens,
         unique=tokens,
+        contrast=np.eye(len(size)),
         log_losses=(np.log(loss) + wiggle)[None],
         sigma=np.full(len(size), sigma),
         prior_mean=CENTRED[None] + 0.1,
@@ -33,7 +34,7 @@ def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01, form:
 
 def taken(given: Problem, rows: list[int], sigma: Array) -> Problem:
     columns = {name: getattr(given, name)[rows] for name in ("size", "tokens", "unique")}
-    return replace(given, **columns, log_losses=given.log_losses[:, rows], sigma=sigma)
+    return replace(given, **columns, contrast=np.eye(len(rows)), log_losses=given.log_losses[:, rows], sigma=sigma)
 
 
 @pytest.mark.parametrize("form", ["chinchilla", "coupled"])

@@ -7,7 +7,8 @@ import torch
 
 from isoflop.core.products import Recipe
 from isoflop.machine import measure as measuring
-from isoflop.machine.measure import cpu_name, matmul_peak, measure, time_steps, timing_recipe, usable_cores
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.measure import cpu_name, matmul_peak, measure, memory_of, time_steps, timing_recipe
 from isoflop.model.config import ModelConfig
 from toy import config
 
@@ -77,6 +78,15 @@ def test_work_is_repeated_after_two_calls_to_warm_up() -> None:
     calls: list[int] = []
     times = measuring._repeat(lambda: calls.append(1), CPU, seconds=0.0)
     assert len(times) == measuring.MIN_STEPS and len(calls) == measuring.MIN_STEPS + 2
+
+
+def test_a_gpu_trains_in_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Properties:
+        total_memory = 123
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Properties)
+    assert memory_of(torch.device("cuda")) == 123
+    assert memory_of(CPU) > 1e6
 
 
 def test_products_are_counted() -> None:

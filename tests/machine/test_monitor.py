@@ -9,6 +9,7 @@ import pytest
 from isoflop.core import records
 from isoflop.core.errors import DiskError
 from isoflop.core.products import Interval, Power
+from isoflop.machine.limits import usable_cores
 from isoflop.machine.monitor import Monitor, tree_use
 
 WATTS = Power("model", "a test", Interval(4.0, 2.0, 6.0), Interval(1.0, 0.5, 2.0))
@@ -33,8 +34,7 @@ def test_one_last_sample_at_the_end_by_hand() -> None:
     assert 0.2 <= sample.seconds <= time.monotonic() - started
     assert 0 <= sample.cpu_utilisation <= 1
     assert sample.memory_bytes > 1e7
-    num_cores = psutil.cpu_count() or 1
-    idle = num_cores * sample.seconds - sample.tree_core_seconds
+    idle = usable_cores() * sample.seconds - sample.tree_core_seconds
     assert sample.joules_central == pytest.approx(idle * 1.0 + sample.tree_core_seconds * 4.0)
     assert sample.joules_low < sample.joules_central < sample.joules_high
 

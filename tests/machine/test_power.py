@@ -122,7 +122,7 @@ def make_zone(root: Path, name: str, label: str, microjoules: int, wrap: int = 1
     return zone
 
 
-def test_counters_are_read_where_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watts_are_calibrated_by_counters_where_they_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = make_zone(tmp_path, "intel-rapl:0", "package-0", 10**9 - 3_000_000)
     memory = make_zone(tmp_path, "intel-rapl:0:1", "dram", 0)
     make_zone(tmp_path, "intel-rapl:0:0", "core", 0)  # inside the package: would be counted twice
@@ -136,15 +136,16 @@ def test_counters_are_read_where_they_exist(tmp_path: Path, monkeypatch: pytest.
             counter = int((zone / "energy_uj").read_text()) + round(drawn * 1e6)
             (zone / "energy_uj").write_text(str(counter % 10**9))
 
-    monkeypatch.setattr(module, "psutil", SimpleNamespace(cpu_count=lambda: 4))
+    busy_watts = iter([38.0, 34.0, 42.0])
+    monkeypatch.setattr(module, "usable_cores", lambda: 4)
     monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda _: draw(10.0)))
-    monkeypatch.setattr(module, "_keep_cores_busy", lambda: draw(38.0))
+    monkeypatch.setattr(module, "_keep_cores_busy", lambda: draw(next(busy_watts)))
     power = detect_power(powercap=tmp_path)
     assert power.method == "rapl"
     assert "2 zones" in power.source
     assert power.idle_watts_per_core.central == pytest.approx(3.0)
-    assert power.active_watts_per_core.central == pytest.approx(10.0)
-    assert power.active_watts_per_core.low == power.active_watts_per_core.high
+    active = power.active_watts_per_core
+    assert (active.low, active.central, active.high) == pytest.approx((9.0, 10.0, 11.0))
 
 
 def test_keeping_cores_busy_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,7 @@ def test_the_folder_is_complete_and_leaves_nothing_beside(exported: tuple[Transf
         "tokenizer_config.json",
         "special_tokens_map.json",
         "README.md",
+        "SHA256SUMS",
     }
     assert (out / "README.md").read_text() == "# A model\n"
     assert list(out.parent.iterdir()) == [out]
@@ -170,6 +173,7 @@ def test_a_failed_export_leaves_the_old_model(tokenizer_json: Path, tmp_path: Pa
 
 
 def spoil(folder: Path, fault: str) -> None:
+    (folder / "SHA256SUMS").unlink()  # someone else's folder: nothing but the files themselves can tell
     config, weights = folder / "config.json", folder / "model.safetensors"
     if fault == "missing":
         weights.unlink()
@@ -194,3 +198,27 @@ def test_a_spoilt_folder_is_refused(fault: str, tokenizer_json: Path, tmp_path: 
     spoil(out, fault)
     with pytest.raises(CorruptFileError, match="model"):
         load_model(out)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_flipped_byte_is_found_and_its_file_named(name: str, tokenizer_json: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    export_model(random_model("llama"), tokenizer_json, out, card="")
+    data = bytearray((out / name).read_bytes())
+    data[-5] ^= 1
+    (out / name).write_bytes(data)
+    with pytest.raises(CorruptFileError, match=rf"{name}: the file's bytes changed"):
+        load_model(out)
+
+
+def test_the_checksums_are_what_sha256sum_checks(exported: tuple[Transformer, Path]) -> None:
+    out = exported[1]
+    sums = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text().splitlines())
+    assert sums == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir() if path.name != "SHA256SUMS"
+    }
+
+
+def test_a_folder_without_checksums_is_read_as_it_is(exported: tuple[Transformer, Path], tmp_path: Path) -> None:
+    foreign = shutil.copytree(exported[1], tmp_path / "foreign", ignore=shutil.ignore_patterns("SHA256SUMS"))
+    assert torch.equal(load_model(foreign).lm_head.weight, exported[0].lm_head.weight)

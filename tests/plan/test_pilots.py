@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from invented import CONTEXT, SHAPES, TRUE, setting
 
+from isoflop.core.records import PilotFinished
 from isoflop.law.isoflop import EdgeMinimum
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
@@ -21,6 +24,7 @@ from isoflop.plan.pilots import (
     recentred,
     worker_tokens_per_second,
 )
+from isoflop.stages.law import DEFAULT_NOISE_NATS, _rate_warnings, _seed_noise
 from isoflop.train.pilot import PilotJob
 
 
@@ -70,7 +74,7 @@ def test_jobs_can_be_told_apart_and_begin_with_two_sizes(seconds: float) -> None
     assert len({job.model["hidden_size"] for job in made if job.purpose == "grid"}) >= 2
     for job in made:
         assert job.branch_steps == sorted(job.branch_steps)
-        assert job.branch_steps[-1] == job.recipe.num_steps
+        assert (job.branch_steps[-1] == job.recipe.num_steps) == (job.purpose == "grid")
         assert job.recipe.unique_tokens <= 2_500_000
 
 
@@ -97,13 +101,76 @@ def test_common_random_numbers_but_for_the_seed_pilot() -> None:
     assert all(job.recipe.seed != 7 for job in made if job.purpose == "seed")
 
 
-def test_the_bracket_differs_in_the_rate_alone() -> None:
-    made = jobs(800)
-    trials = [job for job in made if job.purpose == "rate"]
-    assert len(trials) == 2
-    low, high = sorted(trials, key=lambda job: job.recipe.learning_rate)
-    assert high.recipe.learning_rate == pytest.approx(4 * low.recipe.learning_rate)
-    assert low.branch_steps == high.branch_steps
+def few_sizes(seconds: float) -> list[PilotJob]:
+    """As `jobs`, for a target so small that the ladder has but three sizes for the grid."""
+    made = setting()
+    small = replace(guess(1.0), config=SHAPES[4])
+    trunks = choose_trunks(made, small, core_seconds=2 * seconds)
+    assert sum(trunk.purpose == "grid" for trunk in trunks) == 3
+    return design(made, trunks, seconds=seconds)
+
+
+@pytest.mark.parametrize("make", [jobs, few_sizes])
+def test_the_others_repeat_branches_of_the_grid_but_for_seed_or_rate(make: Callable[[float], list[PilotJob]]) -> None:
+    made = make(800)
+    grid = {job.model["hidden_size"]: job for job in made if job.purpose == "grid"}
+    others = [job for job in made if job.purpose != "grid"]
+    assert sorted(job.purpose for job in others) == ["rate", "rate", "seed"]
+    for job in others:
+        base = grid[job.model["hidden_size"]]
+        same = {"seed": base.recipe.seed} if job.purpose == "seed" else {"learning_rate": base.recipe.learning_rate}
+        assert job.recipe != base.recipe and replace(job.recipe, **same) == base.recipe
+        assert job.branch_steps == base.branch_steps[: len(job.branch_steps)]
+        assert job.seconds < base.seconds
+
+
+def records_of(made: list[PilotJob], loss: dict[str, float]) -> list[PilotFinished]:
+    """What the jobs would record, with the loss of each purpose."""
+    return [
+        PilotFinished(
+            run=job.run,
+            hidden_size=job.model["hidden_size"],
+            num_layers=job.model["num_hidden_layers"],
+            num_parameters=size(ModelConfig(**job.model)),
+            tokens=steps * job.recipe.batch_tokens,
+            unique_tokens=job.recipe.unique_tokens,
+            flops=1e12,
+            loss=loss[job.purpose],
+            bits_per_byte=2.0,
+            learning_rate=job.recipe.learning_rate,
+            batch_tokens=job.recipe.batch_tokens,
+            num_steps=steps,
+            seed=job.recipe.seed,
+            purpose=job.purpose,
+            seconds=1.0,
+        )
+        for job in made
+        for steps in job.branch_steps
+    ]
+
+
+@pytest.mark.parametrize("make", [jobs, few_sizes])
+def test_designed_pilots_measure_noise_and_bracket(make: Callable[[float], list[PilotJob]]) -> None:
+    found = records_of(make(800), {"grid": 5.0, "seed": 5.06, "rate": 4.9})
+    assert _seed_noise(found) == pytest.approx(0.06 / 2**0.5)
+    messages = [warning.message for warning in _rate_warnings(found)]
+    assert [message.split()[0] for message in messages] == ["0.5", "2"]
+    assert _rate_warnings(records_of(make(800), {"grid": 5.0, "seed": 5.0, "rate": 5.0 - DEFAULT_NOISE_NATS})) == []
+
+
+def test_a_trunk_too_short_for_its_branches_is_left_out() -> None:
+    config = SHAPES[5]
+    trunks = [Trunk(config, "grid"), Trunk(config, "rate", rate_factor=2.0, branches=BRANCHES[:1])]
+    short, long = (design(setting(), trunks, seconds=seconds) for seconds in (2.0, 2000.0))
+    assert [job.purpose for job in short] == ["grid"]
+    assert [job.purpose for job in long] == ["grid", "rate"]
+
+
+def test_one_after_another_a_pilot_has_all_threads() -> None:
+    alone = worker_tokens_per_second(setting(num_workers=1), SHAPES[3], 512)
+    assert alone == pytest.approx(512 / TRUE.step_seconds(SHAPES[3], batch_tokens=512))
+    beside = worker_tokens_per_second(setting(num_workers=2), SHAPES[3], 512)
+    assert beside == pytest.approx(alone * setting().machine.side_by_side_gain / 2)
 
 
 def test_recentring_goes_beyond_the_end_at_which_the_least_loss_lies() -> None:

@@ -28,7 +28,7 @@ def plan(seconds: float, **changes: object) -> Plan:
         tokens_per_second=chosen.tokens / seconds,
         compiled=False,
         num_threads=2,
-        continues=None,
+        trunk=None,
         what_if=[],
         warnings=[],
     )
@@ -83,7 +83,7 @@ def test_time_gone_before_the_plan_is_made_is_refused() -> None:
     with pytest.raises(BudgetError, match="left 0 s for training"):
         make_plan(
             ASKED, best(choices), choices, budget_seconds=60, training_seconds=-3.0, tokens_per_second=1e4,
-            compiled=False, num_threads=2, continues=None, what_if=[], warnings=[],
+            compiled=False, num_threads=2, trunk=None, what_if=[], warnings=[],
         )  # fmt: skip
 
 

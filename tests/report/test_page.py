@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from synthetic import plan, write_records
+from synthetic import machine, plan, write_records
 
+from isoflop.core import codec
 from isoflop.core.errors import StudyError
-from isoflop.core.records import Sampled, Scored
+from isoflop.core.files import write_json
+from isoflop.core.records import Sampled, Scored, Warned
 from isoflop.law.forms import PARAMETERS
 from isoflop.report import build_report
 from isoflop.report.evidence import decisions
@@ -47,6 +51,42 @@ def test_what_the_model_says_cannot_become_part_of_the_page(study_dir: Path) -> 
     assert "&lt;img src=x onerror=alert(1)&gt;</b> and more" in text
 
 
+def test_a_file_name_that_is_no_unicode_is_told(study_dir: Path) -> None:
+    name = b"caf\xe9.txt".decode(errors="surrogateescape")
+    records = [stamped.record for stamped in load(study_dir).records]
+    write_records(study_dir / "records.jsonl", [*records, Warned("prepare", "undecodable_file", f"{name} is no text")])
+    assert "caf?.txt is no text" in build_report(study_dir).read_text()
+
+
+def test_a_sample_written_again_after_a_kill_is_told_once(study_dir: Path) -> None:
+    records = [stamped.record for stamped in load(study_dir).records]
+    write_records(study_dir / "records.jsonl", [*records, Sampled("My fellow citizens", " of the last try")])
+    text = build_report(study_dir).read_text()
+    assert text.count("<b>My fellow citizens</b>") == 1
+    assert "<b>My fellow citizens</b> of the last try" in text
+
+
+def machine_with(study_dir: Path, **changes: Any) -> None:
+    write_json(study_dir / "machine.json", codec.encode(dataclasses.replace(machine(), **changes)))
+
+
+@pytest.mark.parametrize("method", ["model", "rapl"])
+def test_joules_are_called_modelled_however_the_watts_are_known(study_dir: Path, method: str) -> None:
+    machine_with(study_dir, power=dataclasses.replace(machine().power, method=method, source="a source"))
+    text = build_report(study_dir).read_text()
+    assert "itself modelled: core-seconds times watts (a source)." in text
+    assert "GPU" not in without_scripts(text)
+
+
+def test_energy_on_a_gpu_is_said_to_be_missing(study_dir: Path) -> None:
+    machine_with(study_dir, device="cuda")
+    assert "Energy on the GPU is not counted yet." in build_report(study_dir).read_text()
+
+
+def test_the_test_documents_one_use_before_the_end_is_told(study_dir: Path) -> None:
+    assert "counted trigrams were scored on them: that scaled the forecast" in build_report(study_dir).read_text()
+
+
 STAGES = ["corpus/manifest.json", "machine.json", "law.json", "plan.json", "records.jsonl"]
 
 
@@ -65,7 +105,7 @@ def test_no_section_without_its_product_makes_one_up(study_dir: Path) -> None:
     write_records(study_dir / "records.jsonl", records)
     text = build_report(study_dir).read_text()
     assert "the plan is still to come" in text
-    assert "the test documents are untouched" in text
+    assert "the model has not been scored on the test documents" in text
 
 
 def test_the_headline_tells_outcome_and_promise(study_dir: Path) -> None:

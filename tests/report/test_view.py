@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import START, machine, manifest, plan, write_records, write_study
+from synthetic import START, machine, manifest, matmul, plan, write_records, write_study
 
 from isoflop.core.errors import CorruptFileError, StudyError
-from isoflop.core.products import Interval, LawPoint, StudyWarning
+from isoflop.core.products import Interval, StudyWarning
 from isoflop.core.records import Evaluation, Monitor, RunStarted, Spent, Stamped, Step
 from isoflop.report import view
 from isoflop.report.view import Comparison
@@ -84,6 +84,10 @@ def test_comparisons_of_a_finished_study(study_dir: Path) -> None:
     assert rows["Time"].happened == view.exact(598.0)
     assert rows["Cost"].happened == view.exact(0.4 * 598 / 3600)
     assert rows["Peak memory"].happened == view.exact(0.56)
+    tokens, flops = rows["Tokens trained on"].happened, rows["Training FLOPs"].happened
+    assert tokens is not None and flops is not None
+    assert flops.central == pytest.approx(tokens.central * 6.9 * matmul(4, 128) / 1e6)
+    assert rows["Training FLOPs"].predicted == view.exact(35.0)
     assert rows["Energy"].predicted is not None
     assert rows["Energy"].predicted.central == pytest.approx(5600 / 3.6e6)
 
@@ -108,12 +112,6 @@ def test_validation_ignores_other_splits_and_runs() -> None:
 def test_bits_per_nat_by_hand() -> None:
     # 135,000 validation tokens over 500,000 bytes: 0.27 tokens a byte, 1/ln 2 bits a nat
     assert view.bits_per_nat(manifest()) == pytest.approx(0.27 * 1.4426950408889634)
-
-
-def test_isoflop_groups_join_near_equal_flops() -> None:
-    runs = [("a", 3.0, 1.00e12), ("b", 1.0, 1.10e12), ("c", 2.0, 4.0e12), ("d", 1.0, 4.1e12), ("e", 1.0, 9e12)]
-    points = [LawPoint(name, size, 1.0, 1.0, flops, 4.0, 0.01) for name, size, flops in runs]
-    assert [[p.run for p in group] for group in view.isoflop_groups(points)] == [["b", "a"], ["d", "c"], ["e"]]
 
 
 def test_purchases_put_this_budget_among_the_others() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.records import StageFinished, Step, read_records
+from isoflop.report.numbers import significant
 from isoflop.run import STAGES
 from isoflop.study import Study
 from toy import isoflop, write_texts
@@ -26,6 +28,8 @@ KEYS = {
     "tokens",
     "model_dir",
     "report",
+    "sources",
+    "budget_conversion",
 }
 
 
@@ -75,6 +79,19 @@ def test_the_target_was_trained_to_its_end(finished: tuple[Study, dict[str, Any]
 def test_the_report_is_one_file_that_asks_nobody(finished: tuple[Study, dict[str, Any]]) -> None:
     html = finished[0].report.read_text()
     assert "<html" in html and 'src="http' not in html and 'href="http' not in html
+
+
+def test_the_card_carries_the_report_s_figures(finished: tuple[Study, dict[str, Any]]) -> None:
+    study, facts = finished
+    card = (study.model / "README.md").read_text()
+    rows = dict(re.findall(r"^\| (.+?), [^|]+\|[^|]*\| (\S+)", card, flags=re.MULTILINE))
+    assert rows["Test loss"] == f"{facts['test_bits_per_byte']:.3f}"
+    assert rows["Tokens trained on"] == significant(facts["tokens"] / 1e6)
+    assert rows["xz -9 on the same test documents"] == f"{facts['xz_bits_per_byte']:.3f}"
+    assert rows["Unigrams on the same test documents"] == f"{facts['unigram_bits_per_byte']:.3f}"
+    assert 0 < float(rows["Time"]) <= facts["seconds"] + 1
+    assert 0 < float(rows["Energy"]) * 3.6e6 <= 1.01 * facts["joules"]
+    assert "Emissions" in rows and "Training FLOPs" in rows
 
 
 def test_the_model_opens_in_transformers(finished: tuple[Study, dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 in each stage: the workers die too, and ``isoflop resume`` ends with the same plan and a model."""
+"""kill -9 in each stage: the workers die too, and ``isoflop resume`` keeps what was done and ends with a model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from torch import Tensor
 
 from isoflop.core.errors import CorruptFileError
 from isoflop.core.ledger import by_stage
 from isoflop.core.records import Record, StageStarted, Step, read_records
+from isoflop.model.export import load_model
+from isoflop.model.transformer import Transformer
+from isoflop.stages.train import trained
 from isoflop.study import Study
 from toy import environment, isoflop, write_texts
 
@@ -25,6 +31,9 @@ BUDGET = "90s"
 
 WAIT = {"prepare": 0.1, "measure": 2.0, "pilots": 4.0, "plan": 0.5, "train": 3.0, "evaluate": 0.5}
 """Seconds into a stage at which it is killed, where not at once."""
+PRODUCTS = ("corpus/manifest.json", "machine.json", "law.json", "plan.json")
+TRAINED = ("evaluate", "export", "report")
+"""Stages in which the target run is over."""
 
 
 def start(texts: Path, out: Path) -> subprocess.Popen[bytes]:
@@ -48,6 +57,11 @@ def wait_for_stage(study: Study, stage: str, process: subprocess.Popen[bytes]) -
     time.sleep(WAIT.get(stage, 0.0))
 
 
+def weights(model: Transformer) -> dict[str, Tensor]:
+    """In float32, as they are exported."""
+    return {name: parameter.detach().float().clone() for name, parameter in model.named_parameters()}
+
+
 @pytest.mark.parametrize(
     "stage", ["prepare", "measure", "pilots", "law", "plan", "train", "evaluate", "export", "report"]
 )
@@ -60,14 +74,21 @@ def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
-    plan = study.folder / "plan.json"
-    promised = plan.read_bytes() if plan.exists() else None
+    products = {name: (study.folder / name).read_bytes() for name in PRODUCTS if study.has(name)}
+    if stage in TRAINED:
+        at_kill = weights(trained(study).model)
 
     run = isoflop("resume", study.folder, "--json", timeout=400)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["test_bits_per_byte"] > 0
     assert (study.model / "model.safetensors").is_file() and study.report.is_file()
-    assert promised is None or plan.read_bytes() == promised
+    assert products == {name: (study.folder / name).read_bytes() for name in products}
+    model = load_model(study.model)
+    assert asdict(model.config) == study.plan.model
+    if stage in TRAINED:
+        exported = weights(model)
+        assert exported.keys() == at_kill.keys()
+        assert all(torch.equal(exported[name], at_kill[name]) for name in at_kill)
     steps = [r for r in records(study) if isinstance(r, Step) and r.run == "target"]
     assert steps[-1].learning_rate == 0.0
     assert all(seconds >= -1e-6 for seconds in by_stage(read_records(study.records)).values())

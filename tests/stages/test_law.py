@@ -1,16 +1,36 @@
 from __future__ import annotations
 
 import math
+import sys
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from isoflop.core.errors import DivergedError, IsoflopError, StudyError
+from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import PilotFinished, Record, RecordLog, Spent, StageStarted, Warned
-from isoflop.stages.law import DEFAULT_NOISE_NATS, _overlap_warnings, _rate_warnings, _seed_noise, fit_law
-from isoflop.stages.pilots import _spent_before, edge_minimum, grid_points
+from isoflop.stages import pilots
+from isoflop.stages.law import (
+    DEFAULT_NOISE_NATS,
+    _overlap_warnings,
+    _rate_warnings,
+    _seed_noise,
+    fit_law,
+    unigram_nats,
+)
+from isoflop.stages.pilots import _recentring, _spent_before, edge_minimum, grid_points, run_pilots
+from isoflop.stages.setting import setting_of
 from isoflop.study import Given, Study
 from toy import session
+
+sys.path.append(str(Path(__file__).parents[1] / "plan"))
+from invented import machine, manifest, setting
 
 
 def point(**changes: Any) -> PilotFinished:
@@ -66,23 +86,26 @@ def test_a_clearly_better_rate_is_told(gain: float, warned: bool) -> None:
     assert [warning.code for warning in _rate_warnings([point(), trial])] == ["learning_rate_off"] * warned
 
 
-def test_rates_are_compared_at_like_tokens_only() -> None:
-    trial = point(purpose="rate", loss=4.0, tokens=3_000_000)
-    assert _rate_warnings([point(), trial]) == []
-    assert _rate_warnings([trial]) == []
+@pytest.mark.parametrize("other", [{"tokens": 1_000_512}, {"batch_tokens": 1024}, {"num_layers": 3}])
+def test_pilots_are_compared_where_nothing_else_differs(other: dict[str, int]) -> None:
+    assert _rate_warnings([point(), point(purpose="rate", loss=4.0, **other)]) == []
+    assert _seed_noise([point(), point(purpose="seed", loss=4.0, **other)]) == DEFAULT_NOISE_NATS
+    assert _rate_warnings([point(purpose="rate")]) == []
 
 
 def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.stages.law.unigram_nats", lambda study: 6.5)
     monkeypatch.setattr("isoflop.stages.law.heldout_overlap", lambda study: 0.3)
+    monkeypatch.setattr("isoflop.stages.law.count_trigrams", lambda study: (None, 1.01))
     study = Study(tmp_path)
-    study.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0))
+    study.give(Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0))
     log, written = RecordLog(study.records), list[Record]()
     for one in [*grid(), point(purpose="seed", loss=9.0), point(purpose="rate", loss=9.0)]:
         log.write(one)
     log.close()
     fit_law(study, session(written.append))
     law = study.law
+    assert study.decided("heldout_ratio") == 1.01
     assert len(law.points) == 9 and {p.loss for p in law.points} == {p.loss for p in grid()}
     assert [w.code for w in law.warnings] == [r.code for r in written if isinstance(r, Warned)][: len(law.warnings)]
 
@@ -98,7 +121,7 @@ def test_the_grids_minimum_is_looked_for_at_equal_cost() -> None:
 
 def test_a_resumed_study_counts_time_up_to_the_first_start_of_the_pilots(tmp_path: Path) -> None:
     study = Study(tmp_path)
-    study.give(Given(1, "isoflop run", [], "10min", 0, "world", 475.0))
+    study.give(Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0))
     log = RecordLog(study.records)
     for record in (
         Spent("prepare", "productive", 5.0),
@@ -118,3 +141,120 @@ def test_a_resumed_study_counts_time_up_to_the_first_start_of_the_pilots(tmp_pat
 def test_much_overlap_is_told() -> None:
     assert [warning.code for warning in _overlap_warnings(0.3)] == ["heldout_overlaps_train"]
     assert _overlap_warnings(0.01) == []
+
+
+def test_the_entropy_is_that_of_all_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = [np.array([0, 0, 1, 1], dtype=np.uint16), np.array([2, 3, 2, 3], dtype=np.uint16)]
+    monkeypatch.setattr("isoflop.stages.law.text.open_split", lambda folder, split: shards)
+    study: Any = SimpleNamespace(corpus=tmp_path, manifest=manifest())
+    assert unigram_nats(study) == pytest.approx(math.log(4))
+
+
+@pytest.mark.parametrize(("gain", "at_once"), [(1.2, 2), (1.0, 1), (0.8, 1)])
+def test_pilots_run_side_by_side_where_that_was_measured_faster(tmp_path: Path, gain: float, at_once: int) -> None:
+    measured = replace(machine(), side_by_side_gain=gain, num_cores=2)
+    given = Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0)
+    study: Any = SimpleNamespace(
+        machine=measured, manifest=manifest(), budget_seconds=600.0, given=given, folder=tmp_path
+    )
+    assert setting_of(study).num_workers == at_once
+
+
+def stopped(tmp_path: Path, points: list[PilotFinished]) -> Study:
+    """A study of ten minutes with these points on record."""
+    study = Study(tmp_path)
+    study.give(Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0, budget_seconds=600.0))
+    log = RecordLog(study.records)
+    for one in points:
+        log.write(one)
+    log.close()
+    return study
+
+
+def test_a_study_killed_after_the_extra_trunk_asks_for_the_same_one(tmp_path: Path) -> None:
+    falling = [replace(p, loss=10.0 - p.num_parameters / 1e6) for p in grid()]
+    extra = _recentring(stopped(tmp_path / "before", falling), setting())
+    assert extra is not None
+    points = [point(purpose="recentre", num_parameters=p.num_parameters * 3, flops=p.flops) for p in falling[-3:]]
+    assert edge_minimum([*falling, *points]) != edge_minimum(falling)  # the extra trunk would change the answer
+    again = _recentring(stopped(tmp_path / "after", [*falling, *points]), setting())
+    assert again is not None and (again.run, again.recipe) == (extra.run, extra.recipe)
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, study: Study, results: dict[str, Any]) -> list[Record]:
+    """Runs the stage without its design or training: each job gives its points (recorded) or raises."""
+
+    def run(job: Any, tick: Any) -> list[PilotFinished]:
+        tick()
+        if isinstance(results[job.run], Exception):
+            raise results[job.run]
+        log = RecordLog(study.records)
+        for one in results[job.run]:
+            log.write(one)
+        log.close()
+        return list(results[job.run])
+
+    written: list[Record] = []
+    monkeypatch.setattr(pilots, "setting_of", lambda study: replace(setting(num_workers=1), shapes=()))
+    monkeypatch.setattr(pilots, "_design", lambda *_, **__: [SimpleNamespace(run=run) for run in results])
+    monkeypatch.setattr(pilots, "run_pilot", run)
+    run_pilots(study, session(written.append), None)
+    return [record for record in written if isinstance(record, Warned)]
+
+
+def test_a_pilot_that_diverges_is_dropped_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = stopped(tmp_path, [])
+    warned = run_with(monkeypatch, study, {"grid-w96": DivergedError("diverged", where="grid-w96"), "a": [point()]})
+    assert [(w.code, "grid-w96" in w.message) for w in warned] == [("pilot_diverged", True)]
+    assert grid_points(study) == [point()]
+
+
+def test_nothing_is_left_where_every_pilot_diverges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = {"grid-w96": DivergedError("diverged"), "seed-w96": [point(purpose="seed")]}
+    with pytest.raises(StudyError, match="every pilot diverged"):
+        run_with(monkeypatch, stopped(tmp_path, []), results)
+
+
+def test_a_best_size_that_the_pilots_do_not_enclose_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    falling = [replace(p, loss=10.0 - p.num_parameters / 1e6) for p in grid()]
+    enclosed = grid(sizes=(20_000, 60_000, 200_000, 700_000, 2_500_000))
+    for name, points, told in (("edge", falling, ["edge_minimum"]), ("inside", enclosed, [])):
+        warned = run_with(monkeypatch, stopped(tmp_path / name, []), {"a": points})
+        assert [w.code for w in warned] == told
+
+
+def test_the_live_line_moves_before_a_pilot_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[float, dict[str, Any]]] = []
+    clock = iter([0.0, 20.0, 30.0, 99.0])
+    monkeypatch.setattr(pilots, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    progress: Any = SimpleNamespace(update=lambda share, **facts: shown.append((share, facts)))
+    watch = pilots._Watch(progress, num_jobs=2, seconds=40.0)
+    watch.show()
+    watch.add([point(loss=4.5)])
+    watch.show()
+    assert shown == [
+        (0.5, {"pilot": "0 of 2"}),
+        (0.75, {"pilot": "1 of 2", "loss": 4.5}),
+        (0.99, {"pilot": "1 of 2", "loss": 4.5}),
+    ]
+
+
+def test_workers_are_watched_and_a_killed_one_names_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    futures: list[Future[list[PilotFinished]]] = [Future(), Future()]
+    waiting = iter(futures)
+    monkeypatch.setattr(pilots, "SHOW_SECONDS", 0.01)
+    workers: Any = SimpleNamespace(submit=lambda *_: next(waiting))
+    shown: list[int] = []
+
+    def show() -> None:
+        shown.append(1)
+        if len(shown) == 3:
+            futures[1].set_result([point()])
+
+    jobs: Any = [SimpleNamespace(run="a"), SimpleNamespace(run="b")]
+    results = pilots._results(jobs, workers, show)
+    assert next(results)() == [point()] and len(shown) > 3
+    futures[0].set_exception(BrokenProcessPool())
+    waiting = iter(futures)
+    with pytest.raises(IsoflopError, match=f"isoflop resume {tmp_path}"):
+        pilots._train(Study(tmp_path), jobs, session(list[Record]().append), workers, seconds=1.0)

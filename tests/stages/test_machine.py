@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from isoflop.core.errors import BudgetError
-from isoflop.core.products import Machine
+from isoflop.core.products import FORMAT_VERSION, Machine
 from isoflop.model.count import flops_per_token
 from isoflop.stages import machine as stage
 from isoflop.stages.machine import MIN_BUDGET_SECONDS, best_flops_per_second, measure_machine, rates_of, require_budget
@@ -45,7 +45,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def study_with(corpus: Path, budget: str, *, price: float | None = None) -> Study:
     study = Study(corpus)
     (corpus / "machine.json").unlink(missing_ok=True)
-    study.give(Given(1, "isoflop run", [], budget, 0, "FRA", 56.0, price_per_hour=price))
+    study.give(Given(FORMAT_VERSION, "isoflop run", [], budget, 0, "FRA", 56.0, price_per_hour=price))
     return study
 
 
@@ -81,6 +81,7 @@ def test_every_budget_becomes_seconds(corpus: Path, measured: list[float], budge
     assert study.budget_seconds == pytest.approx(expected)
     assert study.machine == MACHINE
     assert study.given.budget_conversion
+    assert (study.decided("dtype"), study.decided("num_threads")) == (MACHINE.dtype, MACHINE.num_cores)
     assert len(measured) == 1 and 0 < measured[0] < 0.2 * expected
 
 

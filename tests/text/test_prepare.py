@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from isoflop.core.errors import CorruptFileError, DiskError, StudyError, TextError
+from isoflop.core.files import read_json, write_checked_json
+from isoflop.core.products import FORMAT_VERSION
 from isoflop.text.prepare import fingerprint, load, open_documents, open_split, open_tokenizer, prepare
 from isoflop.text.tokenizer import END_OF_TEXT_ID, token_byte_lengths
 
@@ -136,12 +138,15 @@ def test_an_unwritable_place_is_named(corpus: Path, tmp_path: Path) -> None:
 def test_another_version_and_damage_are_refused(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     manifest = prepare([corpus], out)
-    value = json.loads((out / "manifest.json").read_text())
-    (out / "manifest.json").write_text(json.dumps(value | {"format_version": 99}))
-    with pytest.raises(StudyError, match="format version 99, this isoflop reads 1"):
+    value = read_json(out / "manifest.json")
+    write_checked_json(out / "manifest.json", value | {"format_version": 99})
+    with pytest.raises(StudyError, match=f"format version 99, this isoflop reads {FORMAT_VERSION}"):
         load(out)
-    (out / "manifest.json").write_text(json.dumps(value | {"vocab_size": "many"}))
+    write_checked_json(out / "manifest.json", value | {"vocab_size": "many"})
     with pytest.raises(CorruptFileError, match="vocab_size"):
+        load(out)
+    (out / "manifest.json").write_text((out / "manifest.json").read_text().replace("many", "more"))
+    with pytest.raises(CorruptFileError, match="checksum"):
         load(out)
     (out / "tokenizer.json").write_text("{}")
     with pytest.raises(CorruptFileError, match="checksum"):
@@ -161,3 +166,9 @@ def test_one_big_input_file(tmp_path: Path) -> None:
     assert manifest.num_bytes == file.stat().st_size
     assert manifest.vocab_size == 2_048
     assert min(manifest.val.num_bytes, manifest.test.num_bytes) > 40_000
+
+
+def test_a_source_whose_name_is_not_utf8_can_be_shown(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / os.fsdecode(b"caf\xe9"))
+    manifest = prepare([corpus], tmp_path / "corpus")
+    assert manifest.sources == [f"{tmp_path}/caf\ufffd"]

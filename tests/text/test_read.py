@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -154,3 +155,46 @@ def test_jsonl_holds_any_text(tmp_path: Path) -> None:
     nasty = "\u2028 line \x85 separators \x0b and \0 NUL \U0001f600 \ufeff"
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": nasty}) + "\n" + json.dumps({"text": nasty + "!"}))
     assert texts(tmp_path) == {nasty, nasty + "!"}
+
+
+@pytest.mark.parametrize("use", [read, fingerprint, find_files])
+def test_a_folder_that_may_not_be_read_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[list[Path]], object]
+) -> None:
+    for name in ("a.txt", "closed/b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    scandir = os.scandir
+
+    def guarded(path: str) -> object:  # the tests may run as root, whom no permission stops
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(TextError, match=r"closed: cannot be read \(Permission denied\). Make it readable"):
+        use([tmp_path])
+
+
+def test_names_that_are_not_utf8_are_told_in_text_that_is(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff.txt")).write_bytes(b"\0")
+    (folder / os.fsdecode(b"\xfe.jsonl")).write_bytes(b"{")
+    with pytest.raises(TextError, match="no text found") as caught:
+        read([folder])
+    (folder / "good.txt").write_text("good")
+    warnings = [warning.message for warning in read([folder]).warnings]
+    for message in (str(caught.value), *warnings):
+        assert "caf\ufffd" in message and message.encode().decode() == message
+    assert "\ufffd.jsonl:1" in warnings[0] and "\ufffd.txt" in warnings[1]
+
+
+def test_a_file_on_a_failing_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "a.txt").write_text("text")
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(TextError, match=r"a\.txt: cannot be read \(Input/output error\)"):
+        read([tmp_path])

@@ -124,3 +124,11 @@ def test_sections_are_cut_at_blank_lines_where_there_are_any() -> None:
     sections = cut_sections(prose(50_000, seed=3), 4_000)
     assert len(sections) > 8
     assert all(re.search(rb"\n\s*\n$", section) for section in sections[:-1])
+
+
+def test_a_long_blob_without_spaces_does_not_end_the_cutting() -> None:
+    before, after = prose(40_000, seed=1), prose(40_000, seed=2)
+    data = before + b"x" * 80_000 + b"\n\n" + after
+    sections = cut_sections(data, 4_000)
+    assert b"".join(sections) == data
+    assert sorted(len(section) for section in sections)[-2] < 10_000

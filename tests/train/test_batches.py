@@ -75,3 +75,14 @@ def test_shards_are_joined_and_cut() -> None:
 
 def test_seeds_differ() -> None:
     assert windows(batches(1, seed=1), 0, 40) != windows(batches(1, seed=2), 0, 40)
+
+
+def test_shards_give_the_same_batches_as_one_array_and_are_not_copied_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "concatenate", None)
+        parts = batches(4, shards=[TOKENS[:7], TOKENS[7:300], TOKENS[300:310], TOKENS[310:]], unique=990)
+    whole = batches(4, unique=990)
+    assert parts.windows_per_epoch == whole.windows_per_epoch
+    for window in range(0, 3 * whole.windows_per_epoch, 4):
+        for mine, theirs in zip(parts(window), whole(window), strict=True):
+            assert torch.equal(mine, theirs)

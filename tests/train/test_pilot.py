@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from isoflop.core.records import PilotFinished, RecordLog, RunStarted, read_records
+from isoflop.core.errors import DivergedError
+from isoflop.core.records import PilotFinished, Record, RecordLog, RunStarted, read_records
 from isoflop.model.count import count_parameters, flops_per_token
 from isoflop.text.prepare import load
 from isoflop.train import pilot
 from isoflop.train.pilot import MIN_STEPS, PilotJob, run_pilot
+from isoflop.train.trainer import Snapshot
 from toy import config, recipe
 
 BRANCHES = [2 * MIN_STEPS, 4 * MIN_STEPS]
@@ -71,13 +76,68 @@ def test_a_killed_pilot_goes_on_and_ends_with_the_same_points(
     assert recorded(tmp_path, PilotFinished) == points  # the first was not trained again
 
 
-def test_killed_between_its_record_and_its_checkpoint_it_loses_no_point(
-    corpus: Path, tmp_path: Path, whole: tuple[Path, list[PilotFinished]]
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("num_points", [0, 1])
+def test_killed_between_its_checkpoint_and_its_record_it_records_the_point_once(
+    corpus: Path,
+    tmp_path: Path,
+    whole: tuple[Path, list[PilotFinished]],
+    monkeypatch: pytest.MonkeyPatch,
+    num_points: int,
 ) -> None:
-    log = RecordLog(tmp_path / "records.jsonl")
-    log.write(whole[1][0])
-    log.close()
-    assert results(run_pilot(job(corpus, tmp_path))) == results(whole[1])
+    write = RecordLog.write
+
+    def killed(log: RecordLog, record: Record) -> None:
+        if isinstance(record, PilotFinished) and len(recorded(tmp_path, PilotFinished)) == num_points:
+            raise Killed
+        write(log, record)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(RecordLog, "write", killed)
+        run_pilot(job(corpus, tmp_path))
+    assert Snapshot.load(job(corpus, tmp_path).folder) is not None  # so a point on record always has its trunk
+    points = run_pilot(job(corpus, tmp_path))
+    assert results(points) == results(whole[1])
+    assert recorded(tmp_path, PilotFinished) == points
+
+
+def test_a_pilot_that_diverges_says_so_and_leaves_nothing_false(corpus: Path, tmp_path: Path) -> None:
+    wild = recipe(num_steps=BRANCHES[-1], batch_tokens=16, learning_rate=1e30)
+    with pytest.raises(DivergedError, match="grid-w64") as caught:
+        run_pilot(job(corpus, tmp_path, recipe=wild))
+    assert recorded(tmp_path, PilotFinished) == []
+    assert Snapshot.load(job(corpus, tmp_path).folder) is None
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # it comes back from a worker
+
+
+def test_a_validation_loss_that_is_no_number_leaves_no_checkpoint(
+    corpus: Path, tmp_path: Path, whole: tuple[Path, list[PilotFinished]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = dataclasses.replace(whole[1][0], loss=math.nan)
+    monkeypatch.setattr(pilot, "_finished", lambda job, trainer, *, seconds: lost)
+    with pytest.raises(DivergedError):
+        run_pilot(job(corpus, tmp_path, branch_steps=[MIN_STEPS]))
+    assert recorded(tmp_path, PilotFinished) == []
+    assert Snapshot.load(job(corpus, tmp_path).folder) is None
+
+
+def test_a_pilot_trains_on_the_device_it_was_timed_for(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(pilot, "pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(pilot, "Trainer", lambda *_, **named: asked.append(named))
+    pilot._build(job(corpus, tmp_path))
+    assert [named["device"] for named in asked] == ["cuda"]
+
+
+def test_who_waits_hears_of_every_record(corpus: Path, tmp_path: Path) -> None:
+    ticks: list[int] = []
+    run_pilot(job(corpus, tmp_path, branch_steps=[MIN_STEPS]), lambda: ticks.append(1))
+    assert len(ticks) == len(list(read_records(tmp_path / "records.jsonl"))) > 2
 
 
 def test_a_finished_pilot_trains_nothing(corpus: Path, whole: tuple[Path, list[PilotFinished]]) -> None:

@@ -160,3 +160,15 @@ def test_a_decaying_run_is_not_stopped_again(halfway: tuple[TargetRun, Written])
     for loss in (3.0, 4.0, 5.0):
         run._stop_early(loss)
     assert run.trainer.anchor == Anchor(0, 0.0, 48) and written == []
+
+
+def test_a_kill_does_not_forget_that_validation_rose(halfway: tuple[TargetRun, Written]) -> None:
+    run, written = halfway
+    for loss in (3.0, 3.0 + 2 * target.WORSE_NATS):
+        run._stop_early(loss)
+    run._save()
+    resumed = TargetRun(run.trainer, run.plan, run.session, corpus=run.corpus, folder=run.folder, peak_flops=1e12)
+    resumed.resume(0.0)
+    resumed._stop_early(3.0 + 2 * target.WORSE_NATS)
+    assert resumed.trainer.anchor.final
+    assert [warned.code for warned in written.of(Warned)] == ["stopped_early"]

@@ -162,3 +162,22 @@ def test_a_trunk_is_adopted_by_a_run_with_another_batch(tmp_path: Path) -> None:
 def test_compiled_equals_eager_within_rounding() -> None:
     eager, compiled = steps(trainer(), 8), steps(trainer(compiled=True), 8)
     assert compiled == pytest.approx(eager, rel=1e-3)
+
+
+def test_what_killed_saves_left_behind_goes(tmp_path: Path) -> None:
+    for name in (".state-00000002.safetensors.k3j2", f".{MANIFEST}.x1y2"):
+        (tmp_path / name).write_bytes(b"torn")
+    trainer().snapshot().save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "state-00000000.safetensors"]
+
+
+@pytest.mark.parametrize("changes", [{"intermediate_size": 64}, {"num_hidden_layers": 1}, {"vocab_size": 67}])
+def test_a_checkpoint_of_another_model_is_refused_by_name(tmp_path: Path, changes: dict[str, int]) -> None:
+    trainer().snapshot().save(tmp_path / "run")
+    snapshot = Snapshot.load(tmp_path / "run")
+    assert snapshot is not None
+    other = Trainer(config(**changes), recipe(), [stream()], dtype="float32")
+    before = weights(other)
+    with pytest.raises(CorruptFileError, match=r"run: the checkpoint is of another model .* Delete the folder"):
+        other.restore(snapshot)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights(other), strict=True))

@@ -31,5 +31,9 @@ class CorruptFileError(IsoflopError):
     """A file whose bytes are not those that were written."""
 
 
+class DivergedError(IsoflopError):
+    """A training run whose numbers are not finite any more."""
+
+
 class DiskError(IsoflopError):
     """A folder that cannot be written to, or a disk without room."""

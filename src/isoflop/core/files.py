@@ -19,6 +19,8 @@ import numpy as np
 from isoflop.core.errors import CorruptFileError, DiskError
 
 _CHUNK_BYTES = 1 << 20
+_CHECKSUM = "sha256_of_the_rest"
+"""Key under which a JSON object carries the SHA-256 of its other keys and values."""
 
 
 @contextmanager
@@ -88,12 +90,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def write_checked_json(path: Path, value: dict[str, Any]) -> None:
+    """Writes a JSON object with its own checksum, which `read_json` verifies and takes out again."""
+    write_json(path, value | {_CHECKSUM: _value_sha256(value)})
+
+
 def read_json(path: Path) -> Any:
-    """Reads a JSON file that isoflop wrote; raises `CorruptFileError` where it is not JSON any more."""
+    """Reads a JSON file that isoflop wrote; raises `CorruptFileError` where it is not JSON or not the same any more."""
     try:
-        return json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes())
     except ValueError as error:
         raise CorruptFileError(f"not valid JSON ({error})", where=str(path), remedy="Delete it, then resume") from error
+    if isinstance(value, dict) and _CHECKSUM in value and value.pop(_CHECKSUM) != _value_sha256(value):
+        raise CorruptFileError(
+            "its content changed since it was written (checksum differs)",
+            where=str(path),
+            remedy="Restore it, or delete it, then resume",
+        )
+    return value
+
+
+def _value_sha256(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_array(path: Path, array: np.ndarray) -> str:

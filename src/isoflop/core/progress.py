@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -25,8 +26,8 @@ _FORMATS: dict[str, Callable[[float], str]] = {
 class Progress:
     """Shows stage, fraction, facts, remaining budget and ETA.
 
-    ``remaining`` gives the budget's remaining seconds (below zero when overrun). ``update`` only stores what to show,
-    so a training loop may call it every step.
+    ``remaining`` gives the budget's remaining seconds (below zero when overrun, infinite while unknown). ``update``
+    only stores what to show, so a training loop may call it every step.
     """
 
     def __init__(
@@ -88,7 +89,8 @@ class Progress:
             parts.append(f"{self._fraction:.0%}")
         parts += [_fact(name, value) for name, value in self._facts.items()]
         left = self._remaining()
-        parts.append(f"{format_seconds(left)} of budget left" if left >= 0 else f"{format_seconds(-left)} over budget")
+        if math.isfinite(left):
+            parts.append(f"{format_seconds(abs(left))} {'of budget left' if left >= 0 else 'over budget'}")
         if self._fraction:
             elapsed = self._clock() - self._started
             parts.append(f"stage ends in {format_seconds(elapsed * (1 - self._fraction) / self._fraction)}")

@@ -9,6 +9,8 @@ import numpy as np
 
 _SMALLEST_DICTIONARY = 4096
 """Bytes; what the format allows."""
+_CHUNK_TOKENS = 1 << 22
+"""Counted at once: `numpy.bincount` makes 8 bytes of each token."""
 
 
 def xz_bits_per_byte(documents: Sequence[bytes]) -> float:
@@ -26,6 +28,15 @@ def _compress(document: bytes) -> bytes:
     size = max(_SMALLEST_DICTIONARY, len(document))
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": size}]
     return lzma.compress(document, format=lzma.FORMAT_RAW, filters=filters)
+
+
+def token_counts(shards: Sequence[np.ndarray], vocab_size: int) -> np.ndarray:
+    """How often each of ``vocab_size`` tokens stands in the shards, int64 [V]; needs memory for a part of a shard."""
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for shard in shards:
+        for start in range(0, len(shard), _CHUNK_TOKENS):
+            counts += np.bincount(shard[start : start + _CHUNK_TOKENS], minlength=vocab_size)
+    return counts
 
 
 def unigram_bits_per_byte(train_counts: np.ndarray, ids: np.ndarray, num_bytes: int) -> float:

@@ -20,7 +20,7 @@ from isoflop.law import forms
 from isoflop.law import prior as trust
 from isoflop.law.forms import PARAMETERS, Array
 from isoflop.law.predict import Law
-from isoflop.law.prior import Prior
+from isoflop.law.prior import Drop, Prior
 from isoflop.law.solve import Problem, best_of, minimise
 
 _GAUSSIAN_SHARE = math.erf(trust.HUBER_DELTA / math.sqrt(2))
@@ -56,7 +56,7 @@ def fit(
             residual_sd=fitted.residual_sd(),
             points=list(points),
             heldout_error=_heldout_error(points, prior, form),
-            warnings=_warnings(points, prior_dominated),
+            warnings=_warnings(points, prior_dominated, source=prior.source if prior else Prior.source),
         )
     )
 
@@ -67,11 +67,12 @@ def fit_hoffmann(points: Sequence[LawPoint], *, form: str = "chinchilla") -> tup
     For comparison with published fits: no prior, every point counts the same. Raises ``StudyError`` as ``fit`` does.
     """
     _check(points)
-    flat = Prior.flat(min(point.loss for point in points))
+    lowest = min(point.loss for point in points)
+    flat = Prior.flat(lowest)
     problem, *units = _problem(points, flat, form, model_sd=0.0)
     # Huber_delta(r) = delta^2 Huber_1(r / delta)
     problem = replace(problem, sigma=np.full(len(points), 1e-3), delta=1.0)
-    theta, _ = best_of(problem, _starts(problem), iterations=2000)
+    theta, _ = best_of(problem, _starts(problem, lowest), iterations=2000)
     residuals = problem.residuals(theta[None]) * 1e-3
     in_ones = forms.constrained(forms.rescaled(theta, *units), form)
     return _named(forms.natural(in_ones)), float(forms.huber(residuals, 1e-3).sum())
@@ -82,6 +83,8 @@ class _Fitted:
     """A problem, the units of N and D it counts in, and its maximum a posteriori."""
 
     problem: Problem
+    num_points: int
+    """Rows of the problem that are runs; a last one may belong to the prior."""
     size_unit: float
     token_unit: float
     theta: Array
@@ -95,12 +98,12 @@ class _Fitted:
         Effective parameters: the trace of (curvature of the points) (whole curvature)^-1 (Moody 1992). The weights
         take away a share of Gaussian residuals' squares that is given back, so that the sd is right for them.
         """
-        theta = self.theta[None]
-        _, from_points = self.problem.slopes(theta)
-        whole = from_points[0] + np.diag(self.problem.prior_sd**-2.0)
+        theta, runs = self.theta[None], self.problem.first(self.num_points)
+        (_, from_points), (_, from_rows) = runs.slopes(theta), self.problem.slopes(theta)
+        whole = from_rows[0] + np.diag(self.problem.prior_sd**-2.0)
         num_effective = float(np.trace(np.linalg.solve(whole, from_points[0])))
-        standardised = self.problem.residuals(theta)[0]
-        squares = self.problem.weights(standardised) * (standardised * self.problem.sigma) ** 2
+        standardised = runs.residuals(theta)[0]
+        squares = runs.weights(standardised) * (standardised * runs.sigma) ** 2
         return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
 
 
@@ -124,8 +127,8 @@ def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fit
 
 def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Fitted:
     problem, size_unit, token_unit = _problem(points, prior, form, model_sd)
-    theta, _ = best_of(problem, _starts(problem))
-    return _Fitted(problem, size_unit, token_unit, theta)
+    theta, _ = best_of(problem, _starts(problem, min(point.loss for point in points)))
+    return _Fitted(problem, len(points), size_unit, token_unit, theta)
 
 
 def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> tuple[Problem, float, float]:
@@ -139,13 +142,34 @@ def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: floa
         size=size / size_unit,
         tokens=tokens / token_unit,
         unique=unique / token_unit,
+        contrast=np.eye(len(points)),
         log_losses=np.log(loss)[None],
         sigma=np.hypot(noise / loss, model_sd * _distance(size * tokens)),
         prior_mean=np.array([prior.mean]),
         prior_sd=np.array(prior.sd),
         delta=trust.HUBER_DELTA,
     )
+    if prior.drop:
+        problem = _with_drop(problem, prior.drop, size_unit, token_unit)
     return problem, size_unit, token_unit
+
+
+def _with_drop(problem: Problem, drop: Drop, size_unit: float, token_unit: float) -> Problem:
+    """``problem`` with a last row: the difference of the log losses at the drop's two places."""
+    tokens = np.array(drop.tokens) / token_unit
+    num_runs = len(problem.sigma)
+    contrast = np.zeros((num_runs + 1, num_runs + 2))
+    contrast[:num_runs, :num_runs] = problem.contrast
+    contrast[num_runs, num_runs:] = -1.0, 1.0
+    return replace(
+        problem,
+        size=np.append(problem.size, np.full(2, drop.num_parameters / size_unit)),
+        tokens=np.append(problem.tokens, tokens),
+        unique=np.append(problem.unique, tokens),
+        contrast=contrast,
+        log_losses=np.append(problem.log_losses, [[drop.log_ratio]], axis=1),
+        sigma=np.append(problem.sigma, drop.sd),
+    )
 
 
 def _distance(flops: Array) -> Array:
@@ -154,9 +178,8 @@ def _distance(flops: Array) -> Array:
     return result
 
 
-def _starts(problem: Problem) -> Array:
+def _starts(problem: Problem, lowest: float) -> Array:
     """[27, 8]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
-    lowest = float(np.exp(problem.log_losses.min()))
     grid = [
         (math.log(share * lowest), *[math.log(0.5 * (1 - share) * lowest)] * 2, alpha, beta)
         for share, alpha, beta in itertools.product((0.3, 0.6, 0.9), (0.2, 0.35, 0.6), (0.2, 0.35, 0.6))
@@ -193,7 +216,7 @@ def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -
     return float(predicted / costliest.loss - 1.0)
 
 
-def _warnings(points: Sequence[LawPoint], prior_dominated: list[str]) -> list[StudyWarning]:
+def _warnings(points: Sequence[LawPoint], prior_dominated: list[str], *, source: str) -> list[StudyWarning]:
     warnings = []
     num_sizes = len({point.num_parameters for point in points})
     if num_sizes < 3:
@@ -201,7 +224,7 @@ def _warnings(points: Sequence[LawPoint], prior_dominated: list[str]) -> list[St
         warnings.append(StudyWarning("too_few_sizes", message))
     borrowed = [name for name in ("alpha", "beta") if name in prior_dominated]
     if borrowed:
-        message = f"the pilots do not identify {' and '.join(borrowed)}: published values decide"
+        message = f"the pilots do not identify {' and '.join(borrowed)}; there the prior decides: {source}"
         warnings.append(StudyWarning("exponents_from_prior", message))
     return warnings
 

@@ -23,14 +23,17 @@ class EdgeMinimum:
     side: Literal["smallest", "largest", "neither"]
     """The end at which the lowest loss lies; ``neither`` where the curve has no clear bottom."""
     size: float
-    """The size with the lowest loss, where the next grid is to be centred."""
+    """The size with the lowest loss."""
 
     def warning(self) -> StudyWarning:
         """Code ``edge_minimum``."""
         where = (
-            "the curve has no clear bottom" if self.side == "neither" else f"the {self.side} size has the lowest loss"
+            "no size clearly has the lowest loss"
+            if self.side == "neither"
+            else f"the {self.side} size has the lowest loss"
         )
-        return StudyWarning("edge_minimum", f"{where}: centre the next sizes on {self.size:.3g} parameters")
+        message = f"among pilots of equal FLOPs {where}: they do not enclose the best size"
+        return StudyWarning("edge_minimum", message)
 
 
 def isoflop_minimum(sizes: Sequence[float], losses: Sequence[float]) -> EdgeMinimum | float:

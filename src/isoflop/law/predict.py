@@ -99,9 +99,7 @@ class Law:
             )
             warnings.append(StudyWarning("extrapolation_far", message))
         if unique_tokens < tokens and all(point.tokens <= point.unique_tokens for point in self._report.points):
-            message = (
-                f"the run repeats its data {tokens / unique_tokens:.1f} times; no pilot did, so published values decide"
-            )
+            message = f"the run repeats its data {tokens / unique_tokens:.1f} times; no pilot did, so the prior decides"
             warnings.append(StudyWarning("repetition_unmeasured", message))
         return warnings
 

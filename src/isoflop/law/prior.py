@@ -20,19 +20,18 @@ LOG_P = (math.log(2.2), 0.35)
 """Coupling of the two terms; 1 is Chinchilla's sum."""
 
 MEASURED_CENTRE = (1e6, 4e6)
-MEASURED_E = (-0.75, -1.15, 0.05, 0.10)
-"""log(E / unigram entropy) = -.75 - 1.15 f / (f + .05) with sd .10, where f is the share of validation 8-grams that
-stand in the training text: what can be copied need not be predicted. Three numbers drawn through four corpora
-(f = .01 to .18): a working hypothesis, better than none by far (docs/log.md)."""
-MEASURED_LEVELS = (-1.76, -1.57, 0.6, 0.15)
-"""Logarithms of A0 and B0 as shares of the unigram entropy at log(E / entropy) = -.96; they rise by .6 as it falls by
-one; sd."""
+MEASURED_LEVELS = ((-0.96, 0.2), (-1.76, 0.25), (-1.57, 0.25))
+"""Mean and sd of the logarithms of E, A0 and B0 as shares of the unigram entropy."""
 MEASURED_SHAPE = ((0.245, 0.03), (0.21, 0.025), (math.log(3.0), 0.15))
 """alpha, beta and log p of the form ``coupled``."""
 
 MEASURED_R_D = (math.log(7.0), 0.5)
 """R_D* where there is about one parameter a distinct token, far more than in Muennighoff's runs: 2 to 15 by the whole
 runs of docs/log.md, 7."""
+
+TRIGRAM_SIZE, TRIGRAM_EXCESS, TRIGRAM_SD = 1e6, -0.0218, 0.005
+"""With every e-fold of tokens the loss of 1e6 matmul parameters falls by this share more than the loss of a trigram
+model of as many tokens of the same text; sd, a little above the spread (.003) over four corpora (docs/log.md, 10)."""
 
 LOG_R_D = (math.log(15.4), 0.7)
 """Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b)."""
@@ -69,6 +68,24 @@ IDENTIFIED_BELOW = 0.7
 
 
 @dataclass(frozen=True)
+class Drop:
+    """How far the loss of one size falls between two numbers of fresh tokens, as known before any run."""
+
+    num_parameters: float
+    tokens: tuple[float, float]
+    log_ratio: float
+    """Log of the loss at the second over that at the first."""
+    sd: float
+
+    @staticmethod
+    def of_trigrams(tokens: tuple[float, float], nats: tuple[float, float]) -> Drop:
+        """From the losses of trigram models of so many tokens of the text (``text/ngrams.py``), any unit."""
+        folds = math.log(tokens[1] / tokens[0])
+        log_ratio = math.log(nats[1] / nats[0]) + TRIGRAM_EXCESS * folds
+        return Drop(TRIGRAM_SIZE, tokens, log_ratio, TRIGRAM_SD * folds)
+
+
+@dataclass(frozen=True)
 class Prior:
     """Mean and standard deviation over (log E, log A0, log B0, alpha, beta, log p, log R_D*, log R_N*)."""
 
@@ -76,22 +93,27 @@ class Prior:
     sd: tuple[float, ...]
     centre: tuple[float, float] | None = None
     """(N0, D0) to which A0 and B0 belong; None: the geometric means of the points."""
+    drop: Drop | None = None
+    source: str = "published values"
+    """Where the means come from, for messages."""
 
     @staticmethod
-    def measured(unigram_nats: float, *, overlap: float) -> Prior:
+    def measured(unigram_nats: float, *, drop: Drop | None = None) -> Prior:
         """For pilots on byte-level BPE text by isoflop's recipe; for the form ``coupled``.
 
-        From the entropy of its tokens (nats per token) and the share of validation n-grams that stand in training
-        (``text/overlap.py``). Four corpora of 2 to 20 M tokens share the exponents and the coupling to .3 % of the
-        loss; their levels differ and are loose (``benchmarks/prior.py``, docs/log.md).
+        From the entropy of its tokens (nats per token) and, best, how fast counting learns from it. Corpora of 2 to
+        20 M tokens share the exponents and the coupling to .3 % of the loss; their levels differ and are loose
+        (``benchmarks/prior.py``, docs/log.md).
         """
-        level, slope, half, e_sd = MEASURED_E
-        e = level + slope * overlap / (overlap + half)
-        a, b, rise, sd = MEASURED_LEVELS
-        shift = math.log(unigram_nats)
-        levels = ((shift + e, e_sd), *((shift + mean - rise * (e + 0.96), sd) for mean in (a, b)))
+        levels = tuple((math.log(unigram_nats) + mean, sd) for mean, sd in MEASURED_LEVELS)
         pairs = (*levels, *MEASURED_SHAPE, MEASURED_R_D, LOG_R_N)
-        return Prior(tuple(mean for mean, _ in pairs), tuple(sd for _, sd in pairs), centre=MEASURED_CENTRE)
+        return Prior(
+            tuple(mean for mean, _ in pairs),
+            tuple(sd for _, sd in pairs),
+            centre=MEASURED_CENTRE,
+            drop=drop,
+            source="what isoflop measured on its own benchmark corpora",
+        )
 
     @staticmethod
     def published(lowest_loss: float) -> Prior:

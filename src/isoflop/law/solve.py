@@ -1,7 +1,8 @@
 """Robust maximum a posteriori fits of many problems at once: Levenberg-Marquardt on Huber's loss, batched in numpy.
 
-The objective of one problem, theta [8] against log losses y [points], is
-    sum_i Huber_delta((log loss_i(theta) - y_i) / sigma_i) + sum_j ((theta_j - mean_j) / sd_j)^2 / 2.
+The objective of one problem, theta [8] against measurements y [rows], is
+    sum_i Huber_delta((sum_k contrast_ik log loss_k(theta) - y_i) / sigma_i) + sum_j ((theta_j - mean_j) / sd_j)^2 / 2,
+where a row is the log loss at one place (N, D, U) or a difference of two.
 Huber's loss is minimised by iteratively reweighted least squares, weights min(1, delta / |r|) (Holland & Welsch 1977).
 """
 
@@ -22,26 +23,28 @@ _STEP = np.vstack([_IDENTITY, -_IDENTITY]) * _DIFFERENCE
 
 @dataclass(frozen=True)
 class Problem:
-    """P problems over the same points; P is 1 where all share a row."""
+    """P problems over the same places; P is 1 where all share a row."""
 
     form: str
     size: Array
-    """[points], N over a unit near its geometric mean: theta's log A is then log A0."""
+    """[places], N over a unit near its geometric mean: theta's log A is then log A0."""
     tokens: Array
-    """[points], D over its unit."""
+    """[places], D over its unit."""
     unique: Array
-    """[points], U over the unit of D."""
+    """[places], U over the unit of D."""
+    contrast: Array
+    """[rows, places], the identity where every row is one place."""
     log_losses: Array
-    """[P or 1, points]"""
+    """[P or 1, rows]"""
     sigma: Array
-    """[points], sd of a log loss."""
+    """[rows], sd of a measurement."""
     prior_mean: Array
     """[P or 1, 8]"""
     prior_sd: Array
     """[8]"""
     delta: float
 
-    def rows(self, index: NDArray[np.intp]) -> Problem:
+    def at(self, index: NDArray[np.intp]) -> Problem:
         """The problems at ``index`` [Q]."""
         losses, means = self.log_losses, self.prior_mean
         return replace(
@@ -50,10 +53,19 @@ class Problem:
             prior_mean=means if len(means) == 1 else means[index],
         )
 
+    def first(self, num_rows: int) -> Problem:
+        """The same problems without the rows after the first ``num_rows``."""
+        return replace(
+            self,
+            contrast=self.contrast[:num_rows],
+            log_losses=self.log_losses[:, :num_rows],
+            sigma=self.sigma[:num_rows],
+        )
+
     def residuals(self, theta: Array) -> Array:
-        """Standardised residuals [P, points] of theta [P, 8]."""
+        """Standardised residuals [P, rows] of theta [P, 8]."""
         predicted = forms.loss(theta, self.size, self.tokens, self.unique, form=self.form)
-        result: Array = (np.log(predicted) - self.log_losses) / self.sigma
+        result: Array = (np.log(predicted) @ self.contrast.T - self.log_losses) / self.sigma
         return result
 
     def objective(self, theta: Array) -> Array:
@@ -64,7 +76,7 @@ class Problem:
         return result
 
     def slopes(self, theta: Array) -> tuple[Array, Array]:
-        """Gradient [P, 8] and the points' part of the Gauss-Newton curvature [P, 8, 8]."""
+        """Gradient [P, 8] and the rows' part of the Gauss-Newton curvature [P, 8, 8]."""
         jacobian = self._jacobian(theta)
         residuals = self.residuals(theta)
         weights = self.weights(residuals)
@@ -77,10 +89,10 @@ class Problem:
         return result
 
     def _jacobian(self, theta: Array) -> Array:
-        """[P, points, 8] by central differences, all sixteen neighbours in one call."""
+        """[P, rows, 8] by central differences, all sixteen neighbours in one call."""
         near = forms.loss(theta[:, None, :] + _STEP, self.size, self.tokens, self.unique, form=self.form)
         slopes = np.log(near[:, : near.shape[1] // 2] / near[:, near.shape[1] // 2 :]) / (2 * _DIFFERENCE)
-        result: Array = np.swapaxes(slopes, 1, 2) / self.sigma[:, None]
+        result: Array = self.contrast @ np.swapaxes(slopes, 1, 2) / self.sigma[:, None]
         return result
 
 
@@ -95,7 +107,7 @@ def minimise(problem: Problem, start: Array, *, iterations: int = 60, tolerance:
     unfinished = np.arange(len(theta))
     for _ in range(iterations):
         here = unfinished
-        part = problem.rows(here)
+        part = problem.at(here)
         trial, promised = _step(part, theta[here], damping[here])
         with np.errstate(over="ignore", invalid="ignore"):
             reached = part.objective(trial)

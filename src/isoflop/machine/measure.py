@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -10,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from isoflop.core.products import Machine, Recipe, StepTiming, StudyWarning
+from isoflop.machine.limits import usable_cores, usable_memory
 from isoflop.machine.power import detect_power
 from isoflop.model.config import ModelConfig
 
@@ -56,7 +55,7 @@ def measure(
         cpu=cpu_name(),
         device=str(device),
         num_cores=usable_cores(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory_of(device),
         torch_version=str(torch.__version__),
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         matmul_flops_per_second=peaks,
@@ -80,9 +79,11 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def usable_cores() -> int:
-    """Cores this process may run on (a container's or Slurm's share, not the machine's)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory for training on ``device``."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return usable_memory()
 
 
 def cpu_name() -> str:

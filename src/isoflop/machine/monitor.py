@@ -16,6 +16,7 @@ import psutil
 from isoflop.core import records
 from isoflop.core.errors import IsoflopError
 from isoflop.core.products import Power
+from isoflop.machine.limits import usable_cores
 from isoflop.machine.power import joules
 
 
@@ -55,7 +56,7 @@ class Monitor:
         self.stage = ""
         self._write, self._power, self._interval_seconds = write, power, interval_seconds
         self._process = psutil.Process()
-        self._num_cores = psutil.cpu_count() or 1
+        self._num_cores = usable_cores()
         self._error: IsoflopError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)

@@ -1,9 +1,10 @@
-"""What this machine draws: from its own energy counters where it has them, else modelled from its CPU.
+"""What a core of this machine draws: calibrated by its own energy counters where it has them, else by its CPU's table.
 
-The model is Cloud Carbon Footprint's: P = sum over virtual CPUs of min + utilisation x (max - min). Here min and max
-are the watts of a whole server at active idle and at full load, divided by its hardware threads, averaged over
-published SPECpower_ssj2008 results of the CPU's generation (https://www.spec.org/power_ssj2008/). Memory, board and
-power supply are therefore inside; cooling (PUE) is not.
+Either way a study's joules are watts times core-seconds; what a GPU draws is not counted. The table is Cloud Carbon
+Footprint's: P = sum over virtual CPUs of min + utilisation x (max - min). Here min and max are the watts of a whole
+server at active idle and at full load, divided by its hardware threads, averaged over published SPECpower_ssj2008
+results of the CPU's generation (https://www.spec.org/power_ssj2008/). Memory, board and power supply are therefore
+inside; cooling (PUE) is not.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from isoflop.core.products import Interval, Power
+from isoflop.machine.limits import usable_cores
 
-_RAPL_SECONDS = 0.5
+_RAPL_SECONDS, _RAPL_ROUNDS = 0.2, 3
 _TABLE = "SPECpower results of 2026-03-09, averaged as in Cloud Carbon Footprint coefficients b0032d9"
 
 
@@ -65,7 +66,7 @@ _INTEL_MODELS = {
 def detect_power(*, powercap: Path = Path("/sys/class/powercap"), cpuinfo: Path = Path("/proc/cpuinfo")) -> Power:
     """This machine's watts for a core: method ``rapl`` where the counters can be read (takes a second), else ``model``.
 
-    ``rapl`` covers processor package and memory controller only; its intervals are single measured values.
+    ``rapl`` covers processor package and memory controller only; its intervals are the spread of the calibration.
     ``model`` takes the CPU's generation as central (the table's median for an unknown CPU), and the least and the
     largest of all server generations as bounds.
     """
@@ -148,16 +149,24 @@ def _rapl_zones(powercap: Path) -> list[Path]:
 
 
 def _rapl_power(zones: list[Path]) -> Power:
-    num_cores = psutil.cpu_count() or 1
-    idle = _measured_watts(zones, lambda: time.sleep(_RAPL_SECONDS)) / num_cores
-    active = max(_measured_watts(zones, _keep_cores_busy) / num_cores, idle)
+    """Watts of each core that the matrix products may load: median and extremes of several rounds."""
+    num_cores = usable_cores()
+    rounds = [
+        (_measured_watts(zones, lambda: time.sleep(_RAPL_SECONDS)), _measured_watts(zones, _keep_cores_busy))
+        for _ in range(_RAPL_ROUNDS)
+    ]
     return Power(
         method="rapl",
-        source=f"RAPL counters of {len(zones)} zones (packages and memory; not board, fans, power supply), "
-        f"{_RAPL_SECONDS} s at rest and {_RAPL_SECONDS} s of matrix products on all cores",
-        active_watts_per_core=Interval(active, active, active),
-        idle_watts_per_core=Interval(idle, idle, idle),
+        source=f"calibrated by RAPL counters of {len(zones)} zones (packages and memory; not board, fans, power "
+        f"supply), {_RAPL_ROUNDS} times {_RAPL_SECONDS} s at rest and {_RAPL_SECONDS} s of matrix products on "
+        f"{num_cores} cores; bounds are the calibration's extremes",
+        active_watts_per_core=_spread([max(idle, busy) / num_cores for idle, busy in rounds]),
+        idle_watts_per_core=_spread([idle / num_cores for idle, _ in rounds]),
     )
+
+
+def _spread(watts: list[float]) -> Interval:
+    return Interval(statistics.median(watts), min(watts), max(watts))
 
 
 def _measured_watts(zones: list[Path], work: Callable[[], None]) -> float:

@@ -16,12 +16,23 @@ import torch
 from torch import Tensor
 
 from isoflop.core.errors import CorruptFileError, DiskError
-from isoflop.core.files import disk_errors, read_json, sync_folder, write_bytes, write_json, write_text
+from isoflop.core.files import (
+    disk_errors,
+    file_sha256,
+    read_json,
+    sync_folder,
+    verify,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import Transformer
 
 END_OF_TEXT = "<|endoftext|>"
 WEIGHTS_FILE = "model.safetensors"
+SUMS_FILE = "SHA256SUMS"
+"""A checksum for every other file of the folder, as ``sha256sum --check`` reads it."""
 ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM", "gpt2": "GPT2LMHeadModel"}
 _GPT2_NAMES = {
     "embed_tokens": "transformer.wte",
@@ -69,6 +80,8 @@ def _write_files(model: Transformer, tokenizer_json: Path, folder: Path, card: s
     write_json(folder / "tokenizer_config.json", _tokenizer_config(model.config) | tokens)
     write_json(folder / "special_tokens_map.json", tokens)
     write_text(folder / "README.md", card)
+    sums = "".join(f"{file_sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
+    write_text(folder / SUMS_FILE, sums)
 
 
 def _tokenizer_config(config: ModelConfig) -> dict[str, Any]:
@@ -186,9 +199,10 @@ def load_model(folder: Path) -> Transformer:
     """The model of a folder that `export_model` wrote, in float32 and evaluation mode.
 
     Llama and Qwen3 have no dropout in ``config.json``: it is 0 after loading. Raises `CorruptFileError` where a
-    file is missing or does not fit the others.
+    file is missing, does not fit the others, or differs from its checksum; a folder without checksums is trusted.
     """
     try:
+        _verify_files(folder)
         config = _read_config(read_json(folder / "config.json"))
         tensors = safetensors.torch.load_file(folder / WEIGHTS_FILE)
     except FileNotFoundError as error:
@@ -198,6 +212,18 @@ def load_model(folder: Path) -> Transformer:
     model = Transformer(config)
     _copy_weights(hugging_face_views(model), tensors, folder)
     return model.eval()
+
+
+def _verify_files(folder: Path) -> None:
+    """Configuration and weights against `SUMS_FILE`; README.md and the tokenizer's files do not make the model."""
+    if not (folder / SUMS_FILE).exists():
+        return
+    sums = {
+        name: digest
+        for digest, _, name in (line.partition("  ") for line in (folder / SUMS_FILE).read_text().splitlines())
+    }
+    for name in ("config.json", WEIGHTS_FILE):
+        verify(folder / name, sums.get(name, ""))
 
 
 def _read_config(fields: dict[str, Any]) -> ModelConfig:

@@ -43,7 +43,7 @@ def guess_target(
     throughput: Throughput, shapes: tuple[ModelConfig, ...], *, context: int, seconds: float, unique_tokens: float
 ) -> Guess:
     """The shape that minimises the law's prior under the measured time model."""
-    prior = Prior.measured(UNIGRAM_NATS, overlap=0.0)
+    prior = Prior.measured(UNIGRAM_NATS)
     assert prior.centre is not None
     theta = forms.rescaled(np.array(prior.mean), *prior.centre)
 

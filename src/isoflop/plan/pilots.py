@@ -6,8 +6,7 @@ measures the noise and a bracket of learning rates checks the rule on one rung.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from isoflop.core.products import Machine, Recipe
@@ -42,6 +41,7 @@ class Setting:
     unique_tokens: int
     """Training tokens there are."""
     num_workers: int
+    """Pilots trained at once."""
     num_val_tokens: int
     seed: int
     study: Path
@@ -49,27 +49,38 @@ class Setting:
 
 @dataclass(frozen=True)
 class Trunk:
-    """A trunk before it is given its time: its size, purpose, share of a grid trunk's time, and what differs in it."""
+    """A trunk before it is given its time: its size, its purpose and what differs in it.
+
+    One that carries only the first branches has the recipe of the whole trunk, so that they can be compared.
+    """
 
     config: ModelConfig
     purpose: str
     weight: float = 1.0
+    """Share of the time, with all branches."""
     seed_offset: int = 0
     rate_factor: float = 1.0
     branches: tuple[float, ...] = BRANCHES
 
+    @property
+    def cost(self) -> float:
+        """Share of the time, with the branches it has."""
+        steps = self.branches[-1] + DECAY_FRACTION * sum(self.branches[:-1])
+        return self.weight * steps / TRUNK_COST
+
 
 def design(setting: Setting, trunks: list[Trunk], *, seconds: float) -> list[PilotJob]:
-    """Jobs that keep all workers busy for about ``seconds``, longest first."""
-    unit = seconds / _makespan([trunk.weight for trunk in trunks], setting.num_workers)
-    jobs = [_job(setting, trunk, seconds=unit * trunk.weight) for trunk in trunks]
-    return sorted(jobs, key=lambda job: -job.seconds)
+    """Jobs that keep all workers busy for about ``seconds``, longest first; a trunk without a branch has none."""
+    unit = seconds / _makespan([trunk.cost for trunk in trunks], setting.num_workers)
+    jobs = [_job(setting, trunk, unit=unit) for trunk in trunks]
+    return sorted((job for job in jobs if job.branch_steps), key=lambda job: -job.seconds)
 
 
 def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> list[Trunk]:
     """The grid, the larger the size the longer; then, as time allows, noise and the rate's bracket.
 
-    Few long trunks: a forecast suffers most from the distance it has to bridge.
+    Few long trunks: a forecast suffers most from the distance it has to bridge. The others repeat the first branches
+    of a grid trunk with nothing changed but the seed or the rate.
     """
     num_sizes = 2 + (core_seconds >= 100) + (core_seconds >= 300) + (core_seconds >= 1200)
     sizes = grid_sizes(setting.shapes, guess.config, num_sizes)
@@ -77,8 +88,9 @@ def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> lis
     weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle)]
     trunks = [Trunk(config, "grid", weight=w) for config, w in zip(reversed(sizes), weights, strict=True)]
     if core_seconds >= 300:
-        trunks.append(Trunk(sizes[0], "seed", weight=0.5, seed_offset=1))
-        trunks += [Trunk(sizes[1], "rate", weight=0.25, rate_factor=f, branches=(1.0,)) for f in (0.5, 2.0)]
+        *_, second, smallest = trunks
+        trunks.append(replace(smallest, purpose="seed", seed_offset=1, branches=BRANCHES[:2]))
+        trunks += [replace(second, purpose="rate", rate_factor=f, branches=BRANCHES[:1]) for f in (0.5, 2.0)]
     return trunks
 
 
@@ -107,16 +119,18 @@ def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int)
 def worker_tokens_per_second(setting: Setting, config: ModelConfig, batch_tokens: int) -> float:
     """Expected speed of one worker while the others work too."""
     seconds = setting.throughput.step_seconds(config, batch_tokens=batch_tokens)
-    return batch_tokens / seconds * setting.machine.side_by_side_gain / setting.num_workers
+    gain = setting.machine.side_by_side_gain if setting.num_workers > 1 else 1.0
+    return batch_tokens / seconds * gain / setting.num_workers
 
 
-def _job(setting: Setting, trunk: Trunk, *, seconds: float) -> PilotJob:
+def _job(setting: Setting, trunk: Trunk, *, unit: float) -> PilotJob:
+    """The job of a trunk whose weight counts in ``unit`` seconds."""
     size = count_parameters(trunk.config).matmul
-    cost = TRUNK_COST if len(trunk.branches) > 1 else 1.0
+    whole = unit * trunk.weight / TRUNK_COST  # seconds of the steps of the longest branch alone
     tokens = 1e6
     for _ in range(8):  # tokens set the batch, the batch sets the speed: a few rounds settle it
         recipe = _recipe(setting, trunk, size, tokens)
-        tokens = worker_tokens_per_second(setting, trunk.config, recipe.batch_tokens) * seconds / cost
+        tokens = worker_tokens_per_second(setting, trunk.config, recipe.batch_tokens) * whole
     recipe = _recipe(setting, trunk, size, tokens)
     run = f"{trunk.purpose}-w{trunk.config.hidden_size}" + (
         f"-x{trunk.rate_factor:g}" if trunk.purpose == "rate" else ""
@@ -124,10 +138,10 @@ def _job(setting: Setting, trunk: Trunk, *, seconds: float) -> PilotJob:
     return PilotJob(
         run=run,
         purpose=trunk.purpose,
-        model=dataclasses.asdict(trunk.config),
+        model=asdict(trunk.config),
         recipe=recipe,
         branch_steps=_branch_steps(recipe.num_steps, trunk.branches),
-        seconds=seconds,
+        seconds=unit * trunk.cost,
         dtype=setting.machine.dtype,
         num_val_tokens=setting.num_val_tokens,
         corpus=setting.study / "corpus",
@@ -145,7 +159,7 @@ def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
         unique_tokens=setting.unique_tokens,
         seed=setting.seed + trunk.seed_offset,
     )
-    return dataclasses.replace(
+    return replace(
         recipe,
         learning_rate=recipe.learning_rate * trunk.rate_factor,
         num_steps=max(MIN_STEPS, int(tokens / recipe.batch_tokens)),
@@ -154,8 +168,7 @@ def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
 
 def _branch_steps(num_steps: int, shares: tuple[float, ...]) -> list[int]:
     """Steps of each branch; branches of too few steps to obey the law are left out."""
-    steps = [round(num_steps * share) for share in shares]
-    return [n for n in steps[:-1] if n >= MIN_STEPS] + steps[-1:]
+    return [n for share in shares if (n := round(num_steps * share)) >= MIN_STEPS]
 
 
 def _makespan(weights: list[float], num_workers: int) -> float:

@@ -16,6 +16,7 @@ from isoflop.core.products import (
     Interval,
     Machine,
     Plan,
+    Recipe,
     StudyWarning,
     WhatIf,
 )
@@ -34,6 +35,8 @@ PROCESS_BYTES = 1_200_000_000
 Z90 = 1.645
 BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
+SHARES_OF_TIME = tuple(2 ** (-k / 2) for k in range(9))
+"""Tried where text repeats: the largest model that fits a long budget may be worse for its last epochs (R_N*)."""
 TIME_SD = 0.01
 """Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
 
@@ -58,6 +61,15 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Trunk:
+    """A pilot's undecayed run of the chosen shape, from which training goes on."""
+
+    run: str
+    tokens: int
+    """It was trained on."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """One shape with what a training time buys at it."""
 
@@ -66,6 +78,8 @@ class Choice:
     loss: float
     """Expected over the law's draws, nats per token."""
     candidate: Candidate
+    share_of_time: float = 1.0
+    """Of the time there is; below 1 where more epochs of the same text would do harm."""
 
 
 def consider(question: Question, *, seconds: float, speedup: float) -> list[Choice]:
@@ -75,10 +89,22 @@ def consider(question: Question, *, seconds: float, speedup: float) -> list[Choi
         choice = weigh(question, config, seconds=seconds, speedup=speedup)
         if choice.tokens < 1000 * question.context:
             break  # larger ones get fewer still
-        choices.append(choice)
+        choices.append(_shortened(question, choice, seconds=seconds, speedup=speedup))
     if not choices:
         raise _too_short(seconds)
     return choices
+
+
+def _shortened(question: Question, choice: Choice, *, seconds: float, speedup: float) -> Choice:
+    """``choice``, or the part of its training after which its text's further epochs would raise the expected loss."""
+    for share in SHARES_OF_TIME[1:]:
+        if choice.candidate.epochs <= 1:
+            break
+        shorter = weigh(question, choice.config, seconds=share * seconds, speedup=speedup)
+        if shorter.loss >= choice.loss:
+            break
+        choice = dataclasses.replace(shorter, share_of_time=share)
+    return choice
 
 
 def _too_short(seconds: float) -> BudgetError:
@@ -138,6 +164,18 @@ def bits_per_nat(manifest: CorpusManifest) -> float:
     return manifest.val.num_tokens / manifest.val.num_bytes / math.log(2)
 
 
+def recipe_of(question: Question, choice: Choice) -> Recipe:
+    """The recipe of the tokens expected when the shape was chosen; kept, and with it what was compiled for its batch,
+    whatever the shape's measured speed makes of its steps."""
+    return recipe_for(
+        count_parameters(choice.config).matmul,
+        choice.tokens,
+        context=question.context,
+        unique_tokens=question.manifest.train.num_tokens,
+        seed=question.seed,
+    )
+
+
 def make_plan(
     question: Question,
     choice: Choice,
@@ -148,19 +186,22 @@ def make_plan(
     tokens_per_second: float,
     compiled: bool,
     num_threads: int,
-    continues: str | None,
+    trunk: Trunk | None,
     what_if: list[WhatIf],
     warnings: list[StudyWarning],
 ) -> Plan:
     """The plan of a chosen shape at its measured speed."""
     unique = question.manifest.train.num_tokens
+    unused_seconds = (1 - choice.share_of_time) * training_seconds
+    training_seconds -= unused_seconds
     tokens = tokens_per_second * training_seconds
     if tokens < question.context:
         raise _too_short(training_seconds)
     counts = count_parameters(choice.config)
-    recipe = recipe_for(counts.matmul, tokens, context=question.context, unique_tokens=unique, seed=question.seed)
-    tokens = float(recipe.num_steps * recipe.batch_tokens)
-    flops = tokens * flops_per_token(choice.config, context=question.context)
+    recipe = recipe_of(question, choice)
+    recipe = dataclasses.replace(recipe, num_steps=max(1, int(tokens / recipe.batch_tokens)))
+    fresh_tokens = recipe.num_steps * recipe.batch_tokens
+    tokens = float(fresh_tokens + (trunk.tokens if trunk else 0))
     return Plan(
         model=dataclasses.asdict(choice.config),
         num_parameters=counts,
@@ -170,16 +211,31 @@ def make_plan(
         dtype=question.machine.dtype,
         compiled=compiled,
         num_threads=num_threads,
-        continues=continues,
+        continues=trunk.run if trunk else None,
         training_seconds=training_seconds,
         tokens_per_second=tokens_per_second,
-        flops=flops,
+        flops=fresh_tokens * flops_per_token(choice.config, context=question.context),
         memory_bytes=_memory(question, choice.config, tokens),
-        forecast=_forecast(question, choice.config, tokens, budget_seconds),
+        forecast=_forecast(question, choice.config, tokens, budget_seconds - unused_seconds),
         candidates=[other.candidate for other in choices],
         what_if=what_if,
-        warnings=warnings + question.law.warnings_for(counts.matmul, tokens, unique),
+        warnings=[
+            *warnings,
+            *question.law.warnings_for(counts.matmul, tokens, unique),
+            *unused_time(choice, tokens / unique),
+        ],
     )
+
+
+def unused_time(choice: Choice, epochs: float) -> list[StudyWarning]:
+    """What to say of a plan that leaves some of its time unused."""
+    if choice.share_of_time == 1:
+        return []
+    message = (
+        f"{1 - choice.share_of_time:.0%} of the training time is not used: after {epochs:.1f} epochs the law expects "
+        "more of the same text to do harm; more text would help, more time would not"
+    )
+    return [StudyWarning("time_unused", message)]
 
 
 def _forecast(question: Question, config: ModelConfig, tokens: float, budget_seconds: float) -> Forecast:

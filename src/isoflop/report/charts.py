@@ -12,6 +12,8 @@ import altair as alt
 from isoflop.core.products import Candidate, Interval, LawPoint, Plan
 from isoflop.core.records import Evaluation, Monitor, Scored, Step
 from isoflop.report import view
+from isoflop.report.curves import isoflop_curves
+from isoflop.report.numbers import compact
 
 Row = dict[str, Any]
 Spec = dict[str, Any]
@@ -133,7 +135,7 @@ def _mark(size: float, value: float, label: str, *, shape: str, colour: str) -> 
 
 
 def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happened: float | None) -> Spec:
-    """Pilots by size and loss, coloured by tokens, equal FLOPs joined; the law's curve for the whole budget below them.
+    """Pilots by size and loss, coloured by tokens, with curves of equal FLOPs; the law's for the whole budget below.
 
     ``factor`` turns nats per token into bits per byte (`view.bits_per_nat`).
     """
@@ -143,18 +145,16 @@ def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happen
             "central": p.loss * factor,
             "tokens": p.tokens,
             "flops": p.flops,
-            "group": i,
             "run": p.run,
         }
-        for i, group in enumerate(view.isoflop_groups(points))
-        for p in group
+        for p in points
     ]
     base = _chart(rows).encode(x=_log_x("size", _SIZE), y=_y("central", _BITS))
     colour = alt.Color(
         "tokens:Q",
         title="pilots: tokens trained on",
         scale=alt.Scale(type="log", range=["#e3c27a", "#7a9e7e", "#2f6690", "#16324a"]),
-        legend=alt.Legend(orient="top", gradientLength=300, format="~s", tickCount=3),
+        legend=alt.Legend(orient="top", gradientLength=300, format=".3~s", tickCount=3),
     )
     tips = [
         "run:N",
@@ -163,11 +163,29 @@ def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happen
         alt.Tooltip("flops:Q", format=".2e"),
     ]
     layers = _candidate_band(plan.candidates) if plan else []
-    layers.append(base.mark_line(color=GREY, strokeWidth=1, strokeDash=[3, 3]).encode(detail="group:N"))
+    layers += _isoflop_curves(points, factor)
     layers.append(base.mark_circle(size=75, opacity=1).encode(color=colour, tooltip=tips))
     if plan and happened is not None:
         layers += _mark(plan.num_parameters.matmul, happened, "happened", shape="diamond", colour=ORANGE)
     return _spec(alt.layer(*layers), height=340)
+
+
+def _isoflop_curves(points: Sequence[LawPoint], factor: float) -> list[alt.Chart]:
+    """Dashed lines through the sizes at equal FLOPs, named at their largest size."""
+    curves = isoflop_curves(points)
+    lines = [
+        {"size": size, "central": loss * factor, "flops": curve.flops}
+        for curve in curves
+        for size, loss in zip(curve.sizes, curve.losses, strict=True)
+    ]
+    names = [
+        {"size": curve.sizes[-1], "central": curve.losses[-1] * factor, "name": f"{compact(curve.flops)}FLOP"}
+        for curve in curves
+    ]
+    line = _chart(lines).mark_line(color=GREY, strokeWidth=1.5, strokeDash=[4, 3])
+    text = _chart(names).mark_text(color=GREY, align="left", dx=9)
+    x, y = _log_x("size", _SIZE), _y("central", _BITS)
+    return [line.encode(x=x, y=y, detail="flops:N"), text.encode(x=x, y=y, text="name:N")] if curves else []
 
 
 def candidates(plan: Plan) -> Spec:

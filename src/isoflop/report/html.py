@@ -18,13 +18,18 @@ class Html(str):
 
 def tag(name: str, *children: str, **attributes: str) -> Html:
     """``<name attribute="value">children</name>``; a trailing underscore of an attribute's name is dropped."""
-    inner = "".join(child if isinstance(child, Html) else html.escape(child) for child in children)
-    given = "".join(f' {key.rstrip("_").replace("_", "-")}="{html.escape(text)}"' for key, text in attributes.items())
+    inner = join(children)
+    given = "".join(f' {key.rstrip("_").replace("_", "-")}="{escaped(text)}"' for key, text in attributes.items())
     return Html(f"<{name}{given}>{inner}</{name}>")
 
 
 def join(parts: Iterable[str]) -> Html:
-    return Html("".join(part if isinstance(part, Html) else html.escape(part) for part in parts))
+    return Html("".join(part if isinstance(part, Html) else escaped(part) for part in parts))
+
+
+def escaped(text: str) -> Html:
+    """``text`` as HTML that can be written; what is no Unicode (a file name's raw bytes) becomes a question mark."""
+    return Html(html.escape(text.encode(errors="replace").decode()))
 
 
 def section(anchor: str, title: str, *parts: str) -> Html:

@@ -22,7 +22,7 @@ MEANINGS = {
 
 
 def not_yet(what: str) -> Html:
-    return tag("p", f"Not yet: {what}. Continue with isoflop resume.", class_="muted")
+    return tag("p", f"Not yet: {what}. Continue with: isoflop resume STUDY", class_="muted")
 
 
 def headline(study: Study) -> Html:
@@ -39,9 +39,11 @@ def headline(study: Study) -> Html:
 
 
 def _power_note(study: Study) -> str:
-    if study.machine is None or study.machine.power.method in ("rapl", "nvml"):
+    """How far the joules that happened are measured, and what they leave out."""
+    if study.machine is None:
         return ""
-    return f"Energy that “happened” is itself modelled from busy core-seconds ({study.machine.power.source})."
+    note = f"Energy that “happened” is itself modelled: core-seconds times watts ({study.machine.power.source})."
+    return note if study.machine.device == "cpu" else f"{note} Energy on the GPU is not counted yet."
 
 
 def _comparison_table(rows: list[Comparison]) -> Html:
@@ -138,7 +140,8 @@ def law(study: Study) -> Html:
     chart = figure(
         finding,
         charts.isoflop(points, factor, study.plan, study.test_bits),
-        note="Dots: pilots on the validation documents; equal FLOPs joined. Curve and band: test forecast, 90 %.",
+        note="Dots: pilots on the validation documents. Dashed: equal FLOPs, interpolated between a size's own dots."
+        " Curve and band: test forecast, 90 %.",
     )
     held = study.law.heldout_error
     check = "" if held is None else f"The costliest pilot, predicted from the others, is off by {percent(abs(held))}. "

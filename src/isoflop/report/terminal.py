@@ -63,7 +63,8 @@ def _warning_lines(study: Study, *, room: int) -> list[str]:
     lines = [textwrap.shorten(f"! {warning.code}: {warning.message}", WIDTH, placeholder=" …") for warning in found]
     if len(lines) <= room:
         return lines
-    return [*lines[: room - 1], f"! {len(lines) - room + 1} more in the report"]
+    num_told = max(room - 1, 0)
+    return [*lines[:num_told], f"! {len(lines) - num_told} more in the report"]
 
 
 def _place_lines(study_dir: Path) -> list[str]:
@@ -81,10 +82,13 @@ def facts(study_dir: Path) -> dict[str, Any]:
     rows = view.ledger(study.records)
     planning = view.spent_seconds(rows, view.PLANNING_STAGES)
     return {
+        "sources": study.manifest.sources if study.manifest else None,
+        "is_demo": study.manifest.is_demo if study.manifest else None,
         **_quality(study),
         **_costs(study),
         "seconds": view.spent_seconds(rows),
         "budget_seconds": study.budget_seconds,
+        "budget_conversion": study.given.get("budget_conversion"),
         "pilot_fraction": planning / study.budget_seconds if study.budget_seconds else None,
         "num_parameters": study.plan.num_parameters.all if study.plan else None,
         "tokens": view.tokens(study),

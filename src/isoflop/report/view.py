@@ -13,7 +13,7 @@ from isoflop.core import codec
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.files import read_json
 from isoflop.core.ledger import by_stage
-from isoflop.core.products import CorpusManifest, Interval, LawPoint, LawReport, Machine, Plan, StudyWarning
+from isoflop.core.products import CorpusManifest, Interval, LawReport, Machine, Plan, StudyWarning
 from isoflop.core.records import (
     Evaluation,
     Monitor,
@@ -192,6 +192,7 @@ UNITS = {
     "Validation loss": "nats/token",
     "Time": "s",
     "Tokens trained on": "million",
+    "Training FLOPs": "TFLOP",
     "Training speed": "k tokens/s",
     "Peak memory": "GB",
     "Energy": "kWh",
@@ -217,6 +218,7 @@ def _predicted(plan: Plan | None) -> dict[str, Interval | None]:
         "Validation loss": forecast.loss,
         "Time": forecast.seconds,
         "Tokens trained on": exact(plan.tokens / 1e6),
+        "Training FLOPs": exact(plan.flops / 1e12),
         "Training speed": exact(plan.tokens_per_second / 1e3),
         "Peak memory": exact(plan.memory_bytes / 1e9),
         "Energy": forecast.joules.scaled(1 / JOULES_PER_KWH),
@@ -235,6 +237,7 @@ def _happened(study: Study) -> dict[str, Interval | None]:
         "Validation loss": exact(final_loss(study)),
         "Time": exact(_seconds(study)),
         "Tokens trained on": exact(tokens(study), unit=1e6),
+        "Training FLOPs": exact(flops(study), unit=1e12),
         "Training speed": exact(speed(study), unit=1e3),
         "Peak memory": exact(peak_memory(study), unit=1e9),
         "Energy": joules.scaled(1 / JOULES_PER_KWH) if joules else None,
@@ -260,6 +263,12 @@ def tokens(study: Study) -> int | None:
     """Tokens the model was trained on so far."""
     steps = target_records(study, Step)
     return steps[-1].tokens if steps else None
+
+
+def flops(study: Study) -> float | None:
+    """FLOPs of those tokens, at what the records say a token costs."""
+    steps = target_records(study, Step)
+    return steps[-1].tokens * steps[-1].flops_per_second / steps[-1].tokens_per_second if steps else None
 
 
 def speed(study: Study) -> float | None:
@@ -300,17 +309,6 @@ def warnings(study: Study) -> list[StudyWarning]:
 def bits_per_nat(manifest: CorpusManifest) -> float:
     """Factor from nats per token to bits per byte on the validation documents: tokens / (bytes ln 2)."""
     return manifest.val.num_tokens / (manifest.val.num_bytes * math.log(2))
-
-
-def isoflop_groups(points: Sequence[LawPoint], *, tolerance: float = 0.15) -> list[list[LawPoint]]:
-    """Points of near-equal FLOPs (relative gap to the next below ``tolerance``), each group sorted by size."""
-    groups: list[list[LawPoint]] = []
-    for point in sorted(points, key=lambda point: point.flops):
-        if groups and point.flops <= groups[-1][-1].flops * (1 + tolerance):
-            groups[-1].append(point)
-        else:
-            groups.append([point])
-    return [sorted(group, key=lambda point: point.num_parameters) for group in groups]
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from isoflop.core.records import Scored, read_records
+from isoflop.core.products import Interval
 from isoflop.core.session import Session
 from isoflop.model.export import export_model
+from isoflop.report import view
+from isoflop.report.numbers import bits, told
 from isoflop.stages.train import trained
 from isoflop.study import Study
 
@@ -17,36 +19,48 @@ def export(study: Study, session: Session) -> None:
 
 
 def _card(study: Study) -> str:
-    """The model's README: what it is, what it was promised to be, and where it comes from."""
+    """The model's README: what it is, what was promised beside what happened, and where it comes from."""
     plan, manifest = study.plan, study.manifest
-    scored = [s.record for s in read_records(study.records) if isinstance(s.record, Scored)][-1]
-    promised = plan.forecast.bits_per_byte
+    found = view.load(study.folder)
+    scored = found.scored
+    assert scored is not None, "the evaluate stage leaves a score"
+    counts = plan.num_parameters
     return "\n".join(
         [
             "---",
             "library_name: transformers",
             "tags: [isoflop]",
             "---",
-            f"# A {plan.num_parameters.all / 1e6:.2f} M-parameter language model",
+            f"# A {counts.all / 1e6:.2f} M-parameter language model",
             "",
             f"Trained by isoflop within a budget of {study.given.budget} on {manifest.num_bytes / 1e6:.1f} MB of text",
             f"({', '.join(manifest.sources)}).",
+            f"Parameters: {counts.all:,} in all, {counts.non_embedding:,} without embedding and head,",
+            f"{counts.matmul:,} that multiply.",
             "",
-            "| | |",
-            "|---|---|",
-            f"| bits per byte, unseen test documents | {scored.bits_per_byte:.4f} "
-            f"(90 %: {scored.bits_per_byte_low:.4f} to {scored.bits_per_byte_high:.4f}) |",
-            f"| forecast before training | {promised.central:.4f} (90 %: {promised.low:.4f} to {promised.high:.4f}) |",
-            f"| xz -9 on the same documents | {scored.xz_bits_per_byte:.4f} |",
-            f"| parameters (all, non-embedding, matmul) | {plan.num_parameters.all:,}, "
-            f"{plan.num_parameters.non_embedding:,}, {plan.num_parameters.matmul:,} |",
-            f"| training tokens planned | {plan.tokens:,} ({plan.epochs:.1f} epochs) |",
-            f"| training FLOPs planned | {plan.flops:.3g} |",
+            "| | predicted | happened |",
+            "|---|---|---|",
+            *(_card_row(row) for row in view.comparisons(found)),
+            f"| xz -9 on the same test documents, bits/byte | | {bits(scored.xz_bits_per_byte)} |",
+            f"| Unigrams on the same test documents, bits/byte | | {bits(scored.unigram_bits_per_byte)} |",
+            "",
+            "Intervals: 90 %. Time, energy, emissions and cost: up to this export.",
             "",
             "It knows only this text; it is no assistant and may repeat what it was trained on.",
             "",
         ]
     )
+
+
+def _card_row(row: view.Comparison) -> str:
+    return f"| {row.quantity}, {row.unit} | {_told(row.predicted, row.unit)} | {_told(row.happened, row.unit)} |"
+
+
+def _told(side: Interval | None, unit: str) -> str:
+    if side is None:
+        return "–"
+    bounds = f" ({told(side.low, unit)} to {told(side.high, unit)})" if side.low < side.high else ""
+    return told(side.central, unit) + bounds
 
 
 def report(study: Study, session: Session) -> None:

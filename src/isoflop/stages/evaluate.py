@@ -1,4 +1,4 @@
-"""The finished model on the untouched test documents, beside the yardsticks, and samples."""
+"""The finished model on the test documents, which trained and chose nothing, beside the yardsticks, and samples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from isoflop.core.products import CorpusManifest
 from isoflop.core.records import Sampled, Scored
 from isoflop.core.session import Session
 from isoflop.evaluate.score import bits_per_byte
-from isoflop.evaluate.yardsticks import unigram_bits_per_byte, xz_bits_per_byte
+from isoflop.evaluate.yardsticks import token_counts, unigram_bits_per_byte, xz_bits_per_byte
 from isoflop.model.generate import generate
 from isoflop.stages.train import trained
 from isoflop.study import Study
@@ -49,9 +49,7 @@ def _yardsticks(study: Study, manifest: CorpusManifest, ids: np.ndarray, documen
         tokenizer.decode(ids[end - length : end - 1].tolist(), skip_special_tokens=False).encode()
         for end, length in zip(ends, documents[:, 0], strict=True)
     ]
-    counts = np.zeros(manifest.vocab_size, dtype=np.int64)
-    for shard in text.open_split(study.corpus, manifest.train):
-        counts += np.bincount(shard, minlength=manifest.vocab_size)
+    counts = token_counts(text.open_split(study.corpus, manifest.train), manifest.vocab_size)
     return {
         "xz_bits_per_byte": xz_bits_per_byte(texts),
         "unigram_bits_per_byte": unigram_bits_per_byte(counts, ids, int(documents[:, 1].sum())),

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
-from isoflop.core.products import LawPoint, StudyWarning
+from isoflop.core.products import LawPoint, Split, StudyWarning
 from isoflop.core.records import PilotFinished, read_records
 from isoflop.core.session import Session
+from isoflop.evaluate.score import scored_positions
+from isoflop.evaluate.yardsticks import token_counts
 from isoflop.law.fit import fit
-from isoflop.law.prior import Prior
+from isoflop.law.prior import Drop, Prior
+from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.study import Study
 from isoflop.text import prepare as text
+from isoflop.text.ngrams import sample_blocks, trigram_nats
 from isoflop.text.overlap import NGRAM_TOKENS, ngram_overlap
 
 DEFAULT_NOISE_NATS = 0.012
 """Seed noise of a pilot's loss where no seed was repeated (0.01-0.03 measured, docs/log.md)."""
 MUCH_OVERLAP = 0.08
+COUNTED_TOKENS = (250_000, 4_000_000)
+"""Of the two trigram models of the training text; that of the larger is also compared on validation and test."""
+COUNTED_PER_SECOND = 13_000
+"""Limits the larger by the budget: counting then takes about 1 % of it."""
+TEST_TOKENS_PER_SECOND = 1_000
 
 
 def fit_law(study: Study, session: Session) -> None:
@@ -31,17 +41,51 @@ def fit_law(study: Study, session: Session) -> None:
             if p.purpose in ("grid", "recentre")
         ]
         overlap = heldout_overlap(study)
-        law = fit(points, prior=Prior.measured(unigram_nats(study), overlap=overlap), seed=study.given.seed)
-    study.decide("heldout_overlap", overlap, rule=f"share of validation {NGRAM_TOKENS}-grams that stand in training")
+        drop, ratio = count_trigrams(study)
+        law = fit(points, prior=Prior.measured(unigram_nats(study), drop=drop), seed=study.given.seed)
+    study.decide("heldout_ratio", ratio, rule="test over validation bits per byte of a trigram model")
+    if drop:
+        rule = f"trigram models' losses at {drop.tokens[0]:,.0f} and {drop.tokens[1]:,.0f} tokens (law/prior.py)"
+        study.decide("expected_drop", drop.log_ratio, rule=rule)
     study.write("law.json", law.report())
     for warning in [*law.report().warnings, *_overlap_warnings(overlap), *_rate_warnings(finished)]:
         session.warn("law", warning)
 
 
+def count_trigrams(study: Study) -> tuple[Drop | None, float]:
+    """How the loss falls with tokens of this text, and test over validation bits per byte: both by counting.
+
+    Validation is what the pilots are scored on, so that the ratio leads from their losses to all test documents. No
+    test document has a say in what is trained.
+    """
+    manifest, context = study.manifest, context_of(study)
+    counted = partial(_mean_trigram_nats, study, context=context)
+    val_tokens, test_tokens = num_val_tokens(study), int(TEST_TOKENS_PER_SECOND * study.budget_seconds)
+    fewer, more = (min(n, int(COUNTED_PER_SECOND * study.budget_seconds)) for n in COUNTED_TOKENS)
+    num_fewer, at_fewer = counted(manifest.val, train_tokens=fewer, max_tokens=val_tokens)
+    num_more, at_more = counted(manifest.val, train_tokens=more, max_tokens=val_tokens)
+    _, on_test = counted(manifest.test, train_tokens=more, max_tokens=test_tokens)
+    drop = Drop.of_trigrams((num_fewer, num_more), (at_fewer, at_more)) if num_more >= 2 * num_fewer else None
+    density = [split.num_tokens / split.num_bytes for split in (manifest.test, manifest.val)]
+    return drop, on_test / at_more * density[0] / density[1]
+
+
+def _mean_trigram_nats(
+    study: Study, split: Split, *, context: int, train_tokens: int, max_tokens: int
+) -> tuple[int, float]:
+    """Tokens counted, and mean nats per token on what a model scored with ``max_tokens`` would be scored on."""
+    train = sample_blocks(text.open_split(study.corpus, study.manifest.train), train_tokens)
+    documents = text.open_documents(study.corpus, split)
+    positions = scored_positions(documents, context=context, max_tokens=max_tokens)
+    ids = text.open_split(study.corpus, split)[0]
+    nats = trigram_nats(train, ids, positions, vocab_size=study.manifest.vocab_size)
+    return len(train), float(nats.mean())
+
+
 def unigram_nats(study: Study) -> float:
     """Entropy of the training tokens' frequencies, nats per token."""
-    ids = text.open_split(study.corpus, study.manifest.train)[0]
-    counts = np.bincount(ids, minlength=study.manifest.vocab_size).astype(float)
+    shards = text.open_split(study.corpus, study.manifest.train)
+    counts = token_counts(shards, study.manifest.vocab_size)
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
@@ -58,19 +102,14 @@ def _overlap_warnings(overlap: float) -> list[StudyWarning]:
         return []
     message = (
         f"{overlap:.0%} of the validation text's {NGRAM_TOKENS}-token pieces stand in the training text too: scores "
-        "flatter the model, and forecasts err on the high side, as copying is learnt late"
+        "flatter the model"
     )
     return [StudyWarning("heldout_overlaps_train", message)]
 
 
 def _seed_noise(finished: list[PilotFinished]) -> float:
     """Root-mean-square difference of repeated seeds over sqrt 2, nats; the default where no seed was repeated."""
-    differences = [
-        a.loss - b.loss
-        for a in finished
-        for b in finished
-        if a.purpose == "seed" and b.purpose == "grid" and a.hidden_size == b.hidden_size and a.tokens == b.tokens
-    ]
+    differences = [a.loss - b.loss for a, b in _beside_grid(finished, "seed")]
     if not differences:
         return DEFAULT_NOISE_NATS
     measured = math.sqrt(sum(d * d for d in differences) / len(differences) / 2)
@@ -80,16 +119,22 @@ def _seed_noise(finished: list[PilotFinished]) -> float:
 def _rate_warnings(finished: list[PilotFinished]) -> list[StudyWarning]:
     """Whether half or twice the rule's learning rate was clearly better on the rung that tried them."""
     warnings = []
-    for trial in (p for p in finished if p.purpose == "rate"):
-        base = [p for p in finished if p.purpose == "grid" and p.hidden_size == trial.hidden_size]
-        nearest = min(base, key=lambda p: abs(math.log(p.tokens / trial.tokens)), default=None)
-        if nearest is None or abs(math.log(nearest.tokens / trial.tokens)) > 0.2:
-            continue
-        gain = nearest.loss - trial.loss
+    for trial, base in _beside_grid(finished, "rate"):
+        gain = base.loss - trial.loss
         if gain > 2 * DEFAULT_NOISE_NATS:
-            factor = trial.learning_rate / nearest.learning_rate
+            factor = trial.learning_rate / base.learning_rate
             message = (
                 f"{factor:.2g} times the rule's learning rate is {gain:.3f} nats better at width {trial.hidden_size}"
             )
             warnings.append(StudyWarning("learning_rate_off", message))
     return warnings
+
+
+def _beside_grid(finished: list[PilotFinished], purpose: str) -> list[tuple[PilotFinished, PilotFinished]]:
+    """Each point of a ``purpose`` with the grid's point of the same shape, tokens and batch, where there is one."""
+
+    def setup(point: PilotFinished) -> tuple[int, int, int, int]:
+        return point.hidden_size, point.num_layers, point.tokens, point.batch_tokens
+
+    grid = {setup(point): point for point in finished if point.purpose == "grid"}
+    return [(p, grid[setup(p)]) for p in finished if p.purpose == purpose and setup(p) in grid]

@@ -40,11 +40,18 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     seconds = min(MAX_MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, share))
     context = context_for(1e12)
     shapes = _timing_shapes(study.manifest.vocab_size, context)
+    with session.ledger.activity("measure", "start"):
+        if workers is not None:
+            workers.wait_ready()  # while they load torch they would share the cores that are measured
     with session.ledger.activity("measure", "productive"):
         machine = measure(shapes, seconds=seconds, side_by_side=workers.side_by_side if workers else None)
     for warning in machine.warnings:
         session.warn("measure", warning)
+    study.decide("dtype", machine.dtype, rule="the faster of float32 and bfloat16 in real training steps")
+    study.decide("num_threads", machine.num_cores, rule="the cores this process may use (affinity and cgroup)")
     _convert_budget(study, machine)
+    if budget.unit != "s":
+        session.progress.note(f"the budget in time: {study.given.budget_conversion}")
     if session.seconds_left() < 0.5 * study.budget_seconds:
         spent = study.budget_seconds - session.seconds_left()
         works = format_seconds(2 * spent + MIN_BUDGET_SECONDS)

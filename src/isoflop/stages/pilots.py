@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Future, as_completed
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from itertools import takewhile
 
-from isoflop.core.errors import IsoflopError
+from isoflop.core.errors import DivergedError, IsoflopError, StudyError
 from isoflop.core.ledger import spent_seconds
+from isoflop.core.products import StudyWarning
+from isoflop.core.progress import Progress
 from isoflop.core.records import PilotFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
@@ -23,12 +28,36 @@ PILOT_SHARE = 0.11
 """Share of the budget that the pilots take; with law and plan it stays well under a fifth."""
 RECENTRE_SHARE, MIN_RECENTRE_SECONDS = 0.02, 8.0
 """Share of the budget for one more trunk where the least loss lies at an end of the sizes."""
+SHOW_SECONDS = 1.0
 
 
 def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
     """Designs and trains the pilots, and one more beyond an end of the sizes if the least loss lies there."""
-    setting = setting_of(study, num_workers=workers.num_workers if workers else 1)
+    setting = setting_of(study)
+    workers = workers if setting.num_workers > 1 else None
     seconds = PILOT_SHARE * study.budget_seconds
+    jobs = _design(study, setting, seconds=seconds)
+    with session.ledger.activity("pilots", "productive"):
+        _train(study, jobs, session, workers, seconds=seconds)
+        if not grid_points(study):
+            raise StudyError(
+                "every pilot diverged",
+                where=str(study.folder),
+                remedy="Look at the text, or start again with another seed",
+            )
+        extra = _recentring(study, setting)
+        if extra is not None:
+            study.decide(
+                "recentred", extra.run, rule="the pilots' least loss at equal FLOPs lay at an end of the sizes"
+            )
+            _train(study, [extra], session, workers, seconds=extra.seconds)
+    edge = edge_minimum(grid_points(study))
+    if edge is not None:
+        session.warn("pilots", edge.warning())
+
+
+def _design(study: Study, setting: Setting, *, seconds: float) -> list[PilotJob]:
+    """The pilots that take ``seconds`` together, noted in study.toml."""
     guess = guess_target(
         setting.throughput,
         setting.shapes,
@@ -39,18 +68,16 @@ def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
     trunks = choose_trunks(setting, guess, core_seconds=seconds * setting.num_workers)
     jobs = design(setting, trunks, seconds=seconds)
     study.decide(
+        "pilots_at_once",
+        setting.num_workers,
+        rule=f"a run a core if together faster than one on all: {setting.machine.side_by_side_gain:.2f} times as fast",
+    )
+    study.decide(
         "pilots",
         [f"{job.run}: {job.branch_steps[-1] * job.recipe.batch_tokens:,} tokens" for job in jobs],
         rule=f"sizes below the expected target (width {guess.config.hidden_size}), {PILOT_SHARE:.0%} of the budget",
     )
-    with session.ledger.activity("pilots", "productive"):
-        _train(jobs, session, workers)
-        extra = _recentring(study, setting)
-        if extra is not None:
-            study.decide(
-                "recentred", extra.run, rule="the pilots' least loss at equal FLOPs lay at an end of the sizes"
-            )
-            _train([extra], session, workers)
+    return jobs
 
 
 def _spent_before(study: Study) -> float:
@@ -59,28 +86,63 @@ def _spent_before(study: Study) -> float:
     return spent_seconds(takewhile(lambda s: s.record != StageStarted("pilots"), records))
 
 
-def _train(jobs: list[PilotJob], session: Session, workers: Workers | None) -> None:
-    futures: list[Future[list[PilotFinished]]] = []
-    for done, job in enumerate(jobs, start=1):
-        if workers is None:
-            run_pilot(job)
-            session.progress.update(done / len(jobs), pilot=job.run)
-        else:
-            futures.append(workers.submit(run_pilot, job))
+class _Watch:
+    """The live line of pilots: the share of their planned seconds that is over, how many are done, the last loss."""
+
+    def __init__(self, progress: Progress, *, num_jobs: int, seconds: float) -> None:
+        self.progress, self.num_jobs, self.seconds = progress, num_jobs, seconds
+        self.started = time.monotonic()
+        self.num_done = 0
+        self.facts: dict[str, float] = {}
+
+    def show(self) -> None:
+        share = min(0.99, (time.monotonic() - self.started) / self.seconds)
+        self.progress.update(share, pilot=f"{self.num_done} of {self.num_jobs}", **self.facts)
+
+    def add(self, points: list[PilotFinished]) -> None:
+        self.num_done += 1
+        self.facts = {"loss": points[-1].loss} if points else self.facts
+        self.show()
+
+
+def _train(study: Study, jobs: list[PilotJob], session: Session, workers: Workers | None, *, seconds: float) -> None:
+    """Runs the jobs, planned to take ``seconds``; one that diverges is dropped with a warning."""
+    watch = _Watch(session.progress, num_jobs=len(jobs), seconds=seconds)
     try:
-        for done, future in enumerate(as_completed(futures), start=1):
-            last = future.result()[-1]
-            session.progress.update(done / len(jobs), pilot=last.run, loss=last.loss)
+        for result in _results(jobs, workers, watch.show):
+            try:
+                watch.add(result())
+            except DivergedError as error:
+                message = f"pilot {error.where}: {error.what}; the law does without the rest of it"
+                session.warn("pilots", StudyWarning("pilot_diverged", message))
+                watch.add([])
     except BrokenProcessPool as error:
         raise IsoflopError(
             "a pilot's process was killed, most likely for lack of memory",
-            remedy="Close other programs, then go on with: isoflop resume",
+            remedy=f"Close other programs, then go on with: isoflop resume {study.folder}",
         ) from error
 
 
+def _results(
+    jobs: list[PilotJob], workers: Workers | None, show: Callable[[], None]
+) -> Iterator[Callable[[], list[PilotFinished]]]:
+    """For each job, in the order they end, what gives its points; ``show`` is called every second or two meanwhile."""
+    if workers is None:
+        yield from (partial(run_pilot, job, show) for job in jobs)
+        return
+    running = {workers.submit(run_pilot, job) for job in jobs}
+    while running:
+        ended, running = wait(running, timeout=SHOW_SECONDS, return_when=FIRST_COMPLETED)
+        show()
+        yield from (future.result for future in ended)
+
+
 def _recentring(study: Study, setting: Setting) -> PilotJob | None:
-    """One more trunk where the sizes do not enclose the least loss at equal FLOPs and the ladder has a next size."""
-    edge = edge_minimum(grid_points(study))
+    """One more trunk where the sizes do not enclose the least loss at equal FLOPs and the ladder has a next size.
+
+    The trunk itself has no say in it: killed after it, a study asks for the same one again.
+    """
+    edge = edge_minimum([point for point in grid_points(study) if point.purpose == "grid"])
     if edge is None or edge.side == "neither":
         return None
     trunk = recentred(setting.shapes, edge)

@@ -14,8 +14,8 @@ CLOSING_SECONDS = 2.6
 XZ_BYTES_PER_SECOND = 1.5e6
 
 
-def setting_of(study: Study, *, num_workers: int = 1) -> Setting:
-    """What all pilots of the study share."""
+def setting_of(study: Study) -> Setting:
+    """What all pilots of the study share; by what was measured, so that a resumed study designs the same ones."""
     machine, manifest = study.machine, study.manifest
     context = context_of(study)
     return Setting(
@@ -24,7 +24,7 @@ def setting_of(study: Study, *, num_workers: int = 1) -> Setting:
         shapes=ladder(manifest.vocab_size, context),
         context=context,
         unique_tokens=manifest.train.num_tokens,
-        num_workers=num_workers,
+        num_workers=machine.num_cores if machine.side_by_side_gain > 1 else 1,
         num_val_tokens=num_val_tokens(study),
         seed=study.given.seed,
         study=study.folder,

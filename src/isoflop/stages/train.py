@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isoflop.core.errors import CorruptFileError
 from isoflop.core.ledger import by_stage
 from isoflop.core.records import PilotFinished, read_records
 from isoflop.core.session import Session
@@ -10,7 +11,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.train.target import STAGE, TargetRun
-from isoflop.train.trainer import Snapshot, Trainer
+from isoflop.train.trainer import MANIFEST, Snapshot, Trainer
 
 
 def train(study: Study, session: Session) -> None:
@@ -25,10 +26,8 @@ def train(study: Study, session: Session) -> None:
             compiled=plan.compiled,
             device=str(pick_device()),
         )
-        if plan.continues is not None:
-            snapshot = Snapshot.load(study.pilots / plan.continues)
-            if snapshot is not None:
-                trainer.adopt(snapshot, tokens=_trunk_tokens(study, plan.continues, snapshot))
+        if plan.continues is not None and not (study.run / MANIFEST).exists():
+            _adopt_trunk(study, trainer, plan.continues)
         peak = max(study.machine.matmul_flops_per_second.values())
         run = TargetRun(trainer, plan, session, corpus=study.corpus, folder=study.run, peak_flops=peak)
         run.resume(_booked_seconds(study))
@@ -42,18 +41,26 @@ def _booked_seconds(study: Study) -> float:
     return sum(s for (stage, what), s in totals.items() if stage == STAGE and what not in ("start", "compile", "lost"))
 
 
-def _trunk_tokens(study: Study, run: str, snapshot: Snapshot) -> int:
+def _adopt_trunk(study: Study, trainer: Trainer, run: str) -> None:
+    """Starts from the trunk of a pilot; `CorruptFileError` where it is gone."""
+    snapshot = Snapshot.load(study.pilots / run)
+    if snapshot is None:
+        where, remedy = str(study.pilots / run), "Delete plan.json, then resume"
+        raise CorruptFileError("the pilot that the plan goes on from is missing", where=where, remedy=remedy)
     points = [
         s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished) and s.record.run == run
     ]
-    return snapshot.num_done * points[-1].batch_tokens
+    trainer.adopt(snapshot, tokens=snapshot.num_done * points[-1].batch_tokens)
 
 
 def trained(study: Study) -> Trainer:
-    """The finished model, from its last checkpoint."""
+    """The finished model, from its last checkpoint; `CorruptFileError` where that is gone."""
     plan = study.plan
     snapshot = Snapshot.load(study.run)
-    assert snapshot is not None, "the train stage leaves a checkpoint"
+    if snapshot is None:
+        raise CorruptFileError(
+            "the trained model's checkpoint is missing", where=str(study.run), remedy="Restore it, or start a new study"
+        )
     shards = text.open_split(study.corpus, study.manifest.train)
     trainer = Trainer(ModelConfig(**plan.model), plan.recipe, shards, dtype=plan.dtype, device=str(pick_device()))
     trainer.restore(snapshot)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from isoflop.core.files import read_array, write_array
+from isoflop.core.files import verify, write_array
 from isoflop.core.products import Shard, Split
 from isoflop.text.read import Document
 from isoflop.text.tokenizer import encode_all
@@ -33,15 +34,18 @@ def write_split(
     shards: list[Shard] = []
     lengths: list[tuple[int, int]] = []
     pending: list[np.ndarray] = []
+    num_pending = num_encoded = 0
     for batch in _batches(documents):
         encoded = encode_all(tokenizer, batch)
         for document, ids in zip(batch, encoded, strict=True):
             pending.append(ids)
+            num_pending += len(ids)
+            num_encoded += len(document.data)
             lengths.append((len(ids), len(document.data)))
-            if name == "train" and sum(map(len, pending)) >= SHARD_TOKENS:
+            if name == "train" and num_pending >= SHARD_TOKENS:
                 shards.append(_write_shard(out, f"train-{len(shards):05d}.npy", pending))
-                pending = []
-        progress(sum(num_bytes for _, num_bytes in lengths))
+                pending, num_pending = [], 0
+        progress(num_encoded)
     if pending:
         shards.append(_write_shard(out, f"train-{len(shards):05d}.npy" if name == "train" else f"{name}.npy", pending))
     table = np.array(lengths, dtype=np.int64).reshape(-1, 2)
@@ -52,12 +56,24 @@ def write_split(
 
 def open_split(out: Path, split: Split) -> list[np.ndarray]:
     """The memory-mapped uint16 shards of ``split`` in ``out``; `CorruptFileError` where a checksum differs."""
-    return [read_array(out / shard.file, shard.sha256) for shard in split.shards]
+    return [_open(out / shard.file, shard.sha256) for shard in split.shards]
 
 
 def open_documents(out: Path, split: Split) -> np.ndarray:
     """int64 [num_documents, 2]: tokens (with end-of-text) and bytes of each document, in shard order."""
-    return read_array(out / split.documents.file, split.documents.sha256)
+    return _open(out / split.documents.file, split.documents.sha256)
+
+
+def _open(path: Path, sha256: str) -> np.ndarray:
+    """The memory-mapped array, verified once a process and again whenever the file was written since."""
+    stat = path.stat() if path.is_file() else None
+    _verify_once(path, sha256, stat and (stat.st_mtime_ns, stat.st_size))
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+@cache
+def _verify_once(path: Path, sha256: str, version: tuple[int, int] | None) -> None:
+    verify(path, sha256)  # an error is not cached
 
 
 def _write_shard(out: Path, file: str, pending: list[np.ndarray]) -> Shard:

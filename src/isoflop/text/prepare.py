@@ -10,11 +10,11 @@ from tokenizers import Tokenizer
 
 from isoflop.core import codec
 from isoflop.core.errors import CorruptFileError, StudyError
-from isoflop.core.files import disk_errors, file_sha256, read_json, verify, write_json, write_text
+from isoflop.core.files import disk_errors, file_sha256, read_json, verify, write_checked_json, write_text
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
 from isoflop.text.demo import demo_source, is_demo
 from isoflop.text.pack import open_documents, open_split, write_split
-from isoflop.text.read import Reading, fingerprint, read
+from isoflop.text.read import Reading, display, fingerprint, read
 from isoflop.text.split import Partition, num_bytes, split
 from isoflop.text.tokenizer import choose_vocab_size, parse_tokenizer, train_tokenizer
 
@@ -52,7 +52,7 @@ def prepare(
     write_text(out / TOKENIZER, tokenizer.to_str())
     splits = _write_splits(out, partition, tokenizer, tell)
     manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
-    write_json(out / MANIFEST, codec.encode(manifest))
+    write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
 
 
@@ -122,7 +122,7 @@ def _manifest(
     return CorpusManifest(
         format_version=FORMAT_VERSION,
         fingerprint=reading.fingerprint,
-        sources=[demo_source()] if demo else [str(path.absolute()) for path in inputs],
+        sources=[demo_source()] if demo else [display(path.absolute()) for path in inputs],
         is_demo=demo,
         num_files=reading.num_files,
         num_documents=sum(split.num_documents for split in splits.values()),

@@ -14,6 +14,7 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,27 @@ class _Unreadable(Exception):
     """A file as a whole gives no text; the message says why."""
 
 
+@contextmanager
+def _read_errors(path: Path | None = None) -> Iterator[None]:
+    """Turns the operating system's errors into a `TextError` that names ``path``, or the one that the error names."""
+    try:
+        yield
+    except OSError as error:
+        what, where = f"cannot be read ({error.strerror})", display(path or error.filename or "")
+        raise TextError(what, where=where, remedy="Make it readable, or leave it out") from error
+
+
+def display(path: Path | str) -> str:
+    """The path as text that can be printed and saved: bytes of a name that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+@_read_errors()
 def read(inputs: list[Path], *, progress: Callable[[float], None] = lambda fraction: None) -> Reading:
     """Reads all documents under ``inputs``, drops empty ones and exact duplicates.
 
     ``progress`` is told the share of the input bytes read. Raises `TextError` for a missing path, an empty folder, a
-    study folder, or inputs in which no text was found.
+    study folder, a file or folder that may not be read, or inputs in which no text was found.
     """
     files = find_files(inputs)
     sizes = [file.stat().st_size if file.is_file() else 0 for file in files]
@@ -83,6 +100,7 @@ def read(inputs: list[Path], *, progress: Callable[[float], None] = lambda fract
     return reading
 
 
+@_read_errors()
 def fingerprint(inputs: list[Path]) -> str:
     """Identity of a corpus, hex: SHA-256 over the sorted SHA-256 digests of all files of a known format.
 
@@ -96,18 +114,19 @@ def fingerprint(inputs: list[Path]) -> str:
     return _combine(digests)
 
 
+@_read_errors()
 def find_files(inputs: list[Path]) -> list[Path]:
     """All files under ``inputs``, sorted, each once, without hidden ones, study folders and links to folders.
 
-    Raises `TextError` for a path that does not exist, a folder without files, or a folder that is a study.
+    Raises `TextError` for a path that does not exist, a folder without files, one that may not be read, or a study.
     """
     files: dict[Path, Path] = {}
     for path in inputs:
         if not path.exists():
-            raise TextError("no such file or folder", where=str(path), remedy="Check the path")
+            raise TextError("no such file or folder", where=display(path), remedy="Check the path")
         found = _walk(path) if path.is_dir() else [path]
         if not found:
-            raise TextError("the folder has no files", where=str(path), remedy=f"Put text files there ({_KNOWN})")
+            raise TextError("the folder has no files", where=display(path), remedy=f"Put text files there ({_KNOWN})")
         files.update({file.resolve(): file for file in found})
     return [files[key] for key in sorted(files)]
 
@@ -138,23 +157,21 @@ class _Collected:
             items = list(parse(self._contents(file)))
         except _Unreadable as error:
             self.num_dropped["undecodable_file"] += 1
-            self.bad_files.append(f"{file}: {error}")
+            self.bad_files.append(f"{display(file)}: {error}")
             return
         self.num_files += 1
         for item in items:
             if isinstance(item, _BadLine):
                 self.num_dropped["malformed_line"] += 1
-                self.bad_lines.append(f"{file}:{item.number} ({item.reason})")
+                self.bad_lines.append(f"{display(file)}:{item.number} ({item.reason})")
             else:
                 self.documents.append(Document.of(item.removeprefix(codecs.BOM_UTF8)))
 
     def _contents(self, file: Path) -> bytes:
         if not file.is_file():
             raise _Unreadable("not a regular file")
-        try:
+        with _read_errors(file):  # a read that fails midway does not name its file
             raw = file.read_bytes()
-        except OSError as error:
-            raise TextError(f"cannot be read ({error.strerror})", where=str(file), remedy="Make it readable") from error
         self.digests.append(hashlib.sha256(raw).digest())
         return _decompress(raw, file.suffix.lower())
 
@@ -179,22 +196,26 @@ def _some(items: list[str], noun: str) -> str:
 
 
 def _nothing_found(inputs: list[Path], files: list[Path], num_dropped: dict[str, int]) -> TextError:
-    suffixes = sorted({file.suffix or file.name for file in files})
+    suffixes = sorted({display(file.suffix or file.name) for file in files})
     counts = ", ".join(f"{count} {reason}" for reason, count in num_dropped.items())
     found = f"{len(files)} files ({', '.join(suffixes[:6])}), {counts or 'none with text'}"
-    where = ", ".join(str(path) for path in inputs[:_NUM_EXAMPLES])
+    where = ", ".join(display(path) for path in inputs[:_NUM_EXAMPLES])
     return TextError(f"no text found among {found}", where=where, remedy=f"Give UTF-8 text as {_KNOWN}")
 
 
 def _walk(root: Path) -> list[Path]:
     if (root / _STUDY_MARK).exists():
-        raise TextError("this is a study folder, not text", where=str(root), remedy="Give the folder of your texts")
+        raise TextError("this is a study folder, not text", where=display(root), remedy="Give the folder of your texts")
     files = []
-    for folder, subfolders, names in os.walk(root):
+    for folder, subfolders, names in os.walk(root, onerror=_raise):
         here = Path(folder)
         subfolders[:] = [n for n in subfolders if not n.startswith(".") and not (here / n / _STUDY_MARK).exists()]
         files += [here / name for name in names if not name.startswith(".")]
     return files
+
+
+def _raise(error: OSError) -> None:
+    raise error  # os.walk would leave the folder out without a word
 
 
 def _format(file: Path) -> str:

@@ -92,7 +92,8 @@ def num_bytes(documents: list[Document]) -> int:
 def cut_sections(data: bytes, min_bytes: int) -> list[bytes]:
     """Pieces of ``data``, at least ``min_bytes`` each, that join to it again.
 
-    A cut is made after a blank line; where none comes within 16 sections' length, after a line; then after a space.
+    A cut is made after a blank line; where none comes within 16 sections' length, after a line; then after a space,
+    however far.
     """
     pieces = []
     start = 0
@@ -103,7 +104,8 @@ def cut_sections(data: bytes, min_bytes: int) -> list[bytes]:
 
 
 def _next_cut(data: bytes, start: int, reach: int) -> int | None:
-    matches = (pattern.search(data, start, start + reach) for pattern in _CUTS)
+    searches = [*((pattern, start + reach) for pattern in _CUTS), (_CUTS[-1], len(data))]
+    matches = (pattern.search(data, start, end) for pattern, end in searches)
     return next((match.end() for match in matches if match), None)
 
 

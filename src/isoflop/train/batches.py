@@ -20,7 +20,7 @@ class Batches:
     def __init__(
         self, shards: Sequence[np.ndarray], *, context: int, sequences: int, unique_tokens: int, seed: int
     ) -> None:
-        self.tokens = _first_tokens(shards, unique_tokens)
+        self.tokens = shards[0][:unique_tokens] if len(shards) == 1 else _Joined(shards, unique_tokens)
         self.context, self.sequences, self.seed = context, sequences, seed
         self.windows_per_epoch = (len(self.tokens) - context - 1) // context
         assert self.windows_per_epoch > 0, "fewer training tokens than one window"
@@ -44,8 +44,21 @@ class Batches:
         return int(self._starts[index])
 
 
-def _first_tokens(shards: Sequence[np.ndarray], count: int) -> np.ndarray:
-    """The first ``count`` tokens of the shards; one shard stays memory-mapped, several are joined."""
-    if len(shards) == 1:
-        return shards[0][:count]
-    return np.concatenate(list(shards))[:count]
+class _Joined:
+    """The first ``count`` tokens of several shards as one array, all of them left memory-mapped."""
+
+    def __init__(self, shards: Sequence[np.ndarray], count: int) -> None:
+        self.shards = shards
+        self.ends = np.cumsum([len(shard) for shard in shards])
+        self.count = min(count, int(self.ends[-1]))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, positions: np.ndarray) -> np.ndarray:
+        tokens = np.empty(positions.shape, dtype=self.shards[0].dtype)
+        for shard, end in zip(self.shards, self.ends, strict=True):
+            start = end - len(shard)
+            inside = (start <= positions) & (positions < end)
+            tokens[inside] = shard[positions[inside] - start]
+        return tokens

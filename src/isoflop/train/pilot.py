@@ -1,21 +1,27 @@
 """A pilot: one stable trunk of a size, with a decay branch at each token count the law should know.
 
 A constant rate serves every horizon, so one trunk yields a point at D, 2D, 4D for little more than the longest alone
-(Haegele et al. 2024, arXiv 2405.18392). Pilots run in worker processes of one thread each.
+(Haegele et al. 2024, arXiv 2405.18392). Pilots run in worker processes of one thread each, or one after another in the
+main process where that is faster.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from isoflop.core.errors import DivergedError
 from isoflop.core.products import Recipe, Split
-from isoflop.core.records import PilotFinished, RecordLog, RunStarted, read_records
+from isoflop.core.records import PilotFinished, Record, RecordLog, RunStarted, read_records
 from isoflop.evaluate.score import Scores, bits_per_byte_of, score_documents
+from isoflop.machine.measure import pick_device
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters, flops_per_token
 from isoflop.text.prepare import load, open_documents, open_split
@@ -31,7 +37,7 @@ MIN_STEPS = 100
 
 @dataclass(frozen=True)
 class PilotJob:
-    """What a worker needs to run a pilot; ``recipe.num_steps`` belongs to the longest branch."""
+    """What a worker needs to run a pilot; ``recipe.num_steps`` belongs to the longest branch a trunk of it can have."""
 
     run: str
     purpose: str
@@ -47,10 +53,22 @@ class PilotJob:
     records: Path
 
 
-def run_pilot(job: PilotJob) -> list[PilotFinished]:
-    """Trains the trunk and its branches; returns (and records) one point a branch. Goes on where a kill left it."""
+def run_pilot(job: PilotJob, tick: Callable[[], None] = lambda: None) -> list[PilotFinished]:
+    """Trains the trunk and its branches; returns (and records) one point a branch. Goes on where a kill left it.
+
+    ``tick`` is called every two seconds or so of training. Raises `DivergedError`, the points until then recorded.
+    """
+    with closing(RecordLog(job.records)) as log:
+
+        def write(record: Record) -> None:
+            log.write(record)
+            tick()
+
+        return _run(job, write)
+
+
+def _run(job: PilotJob, write: Callable[[Record], None]) -> list[PilotFinished]:
     started = time.monotonic()
-    log = RecordLog(job.records)
     points = [
         stamped.record
         for stamped in read_records(job.records)
@@ -60,25 +78,26 @@ def run_pilot(job: PilotJob) -> list[PilotFinished]:
     snapshot = Snapshot.load(job.folder)
     if snapshot is not None:
         trainer.restore(snapshot)
-    log.write(run_started(job.run, "pilot", trainer, dtype=job.dtype, compiled=False))
-    meter = StepMeter(log.write, job.run, trainer)
+    write(run_started(job.run, "pilot", trainer, dtype=job.dtype, compiled=False))
+    meter = StepMeter(write, job.run, trainer)
     for steps in job.branch_steps[len(points) :]:
         end = _affordable(steps, trainer, meter, left=job.seconds - (time.monotonic() - started))
         if end <= trainer.num_done + MIN_STEPS and points:
             break
         snapshot = _branch(trainer, meter, end)
         points.append(_finished(job, trainer, seconds=time.monotonic() - started))
-        log.write(points[-1])
+        if not math.isfinite(points[-1].loss):
+            raise DivergedError("the run diverged: its validation loss is not finite", where=job.run)
+        snapshot.save(job.folder)  # before its point, which is nothing without; a kill between repeats the decay alone
+        write(points[-1])
         trainer.restore(snapshot)
-        snapshot.save(job.folder)
         meter.restart()  # validating and saving are no part of the next steps' pace
-    log.close()
     return points
 
 
 def _build(job: PilotJob) -> Trainer:
     shards = open_split(job.corpus, load(job.corpus).train)
-    return Trainer(ModelConfig(**job.model), job.recipe, shards, dtype=job.dtype)
+    return Trainer(ModelConfig(**job.model), job.recipe, shards, dtype=job.dtype, device=str(pick_device()))
 
 
 def _affordable(steps: int, trainer: Trainer, meter: StepMeter, *, left: float) -> int:

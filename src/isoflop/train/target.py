@@ -41,7 +41,8 @@ class TargetRun:
         self.pace = Pace()
         self.seconds_before = 0.0
         self.started = time.monotonic()
-        self.best, self.num_worse = math.inf, 0
+        self.losses: list[float] = []
+        """Validation losses behind the current weights, nats per token; noted where the plan repeats text."""
         self.saved_at, self.save_every = self.started, CHECKPOINT_SECONDS
 
     @property
@@ -54,7 +55,7 @@ class TargetRun:
         snapshot = Snapshot.load(self.folder)
         if snapshot is not None:
             self.trainer.restore(snapshot)
-            self.seconds_before = snapshot.seconds
+            self.seconds_before, self.losses = snapshot.seconds, snapshot.losses
         lost = seconds_booked - self.seconds_before
         if lost > 0:
             self.session.write(Spent(STAGE, "productive", -lost))
@@ -133,11 +134,11 @@ class TargetRun:
 
     def _stop_early(self, loss: float) -> None:
         """Starts the decay at once where repeated text makes validation worse: the rest would only overfit."""
-        self.num_worse = self.num_worse + 1 if loss > self.best + WORSE_NATS else 0
-        self.best = min(self.best, loss)
+        self.losses.append(loss)
+        rose = min(self.losses[-2:]) > min(self.losses[:-2], default=math.inf) + WORSE_NATS
         trainer = self.trainer
         stable = 1 - trainer.recipe.decay_fraction
-        if self.num_worse < 2 or trainer.progress >= stable:
+        if not rose or trainer.progress >= stable:
             return
         decay_steps = round(trainer.num_done * trainer.recipe.decay_fraction / stable)
         self._anchor(Anchor(trainer.num_done, stable, trainer.num_done + decay_steps, final=True))
@@ -160,7 +161,7 @@ class TargetRun:
         with self.session.ledger.activity(STAGE, "checkpoint"):
             started = time.monotonic()
             snapshot = self.trainer.snapshot()
-            snapshot.seconds = self.seconds
+            snapshot.seconds, snapshot.losses = self.seconds, self.losses
             snapshot.save(self.folder)
             self.saved_at = time.monotonic()
             self.save_every = max(CHECKPOINT_SECONDS, (self.saved_at - started) / CHECKPOINT_SHARE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Manifest:
     anchor: Anchor
     first_window: int
     seconds: float
+    losses: list[float] = field(default_factory=list)
 
 
 class Snapshot:
@@ -46,6 +47,10 @@ class Snapshot:
         self.first_window = first_window
         self.seconds = seconds
         """Seconds of training behind the state, as its run counted them."""
+        self.losses: list[float] = []
+        """The run's validation losses until then, nats per token."""
+        self.folder: Path | None = None
+        """Where it was loaded from."""
 
     def save(self, folder: Path) -> None:
         """Writes ``state-<step>.safetensors`` and, last, ``checkpoint.json`` that names it with its SHA-256."""
@@ -61,11 +66,13 @@ class Snapshot:
             anchor=self.anchor,
             first_window=self.first_window,
             seconds=self.seconds,
+            losses=self.losses,
         )
         files.write_json(folder / MANIFEST, codec.encode(manifest))
-        for old in folder.glob("state-*.safetensors"):
-            if old.name != name:
-                old.unlink()
+        for pattern in ("state-*", ".state-*", f".{MANIFEST}.*"):  # the hidden ones are saves that were killed
+            for old in folder.glob(pattern):
+                if old.name != name:
+                    old.unlink()
 
     @staticmethod
     def load(folder: Path) -> Snapshot | None:
@@ -81,13 +88,15 @@ class Snapshot:
                 f"not a checkpoint ({error})", where=str(folder), remedy="Delete the folder, then resume"
             ) from error
         files.verify(folder / manifest.file, manifest.sha256)
-        return Snapshot(
+        snapshot = Snapshot(
             manifest.num_done,
             manifest.anchor,
             load_file(folder / manifest.file),
             first_window=manifest.first_window,
             seconds=manifest.seconds,
         )
+        snapshot.losses, snapshot.folder = manifest.losses, folder
+        return snapshot
 
 
 class Trainer:
@@ -156,8 +165,14 @@ class Trainer:
         return Snapshot(self.num_done, self.anchor, tensors, first_window=self.first_window)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot of a run of the same model and optimizer; bit-exact."""
+        """Goes back to a snapshot; bit-exact. `CorruptFileError` for one of another model or optimizer."""
         state = self.optimizer.state()
+        if _shapes(self.state()) != _shapes(snapshot.tensors):
+            raise CorruptFileError(
+                "the checkpoint is of another model than this study's plan",
+                where=str(snapshot.folder or ""),
+                remedy="Delete the folder, then resume",
+            )
         for name, value in state.items():
             value.copy_(snapshot.tensors[name])
         self.optimizer.publish()
@@ -172,3 +187,7 @@ class Trainer:
         self.anchor = Anchor(
             0, min(0.5, tokens / (tokens + self.recipe.num_steps * self.recipe.batch_tokens)), self.recipe.num_steps
         )
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

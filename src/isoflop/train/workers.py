@@ -1,4 +1,4 @@
-"""One pinned, single-threaded worker process a core: two small runs side by side beat one on two threads."""
+"""One pinned, single-threaded worker process a core: small runs side by side mostly beat one on all threads."""
 
 from __future__ import annotations
 
