@@ -9,9 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PINS := $(VENV)/pins.txt
+CLEAN := build/clean
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint wheel clean
+.PHONY: help setup demo test test-long lint wheel wheel-check clean
 
 help:
 	@echo "make setup      .venv with pinned dependencies and .venv/bin/isoflop"
@@ -20,6 +21,7 @@ help:
 	@echo "make test-long  the end-to-end tests of minutes"
 	@echo "make lint       ruff check, ruff format --check, mypy"
 	@echo "make wheel      dist/isoflop-*.whl"
+	@echo "make wheel-check  that wheel in a clean environment: a study of 65 seconds"
 	@echo "make clean      removes caches and dist/, keeps .venv and studies"
 
 setup: $(STAMP)
@@ -51,6 +53,12 @@ lint: setup
 
 wheel: setup
 	$(BIN)/python -m build --wheel --no-isolation
+
+wheel-check: wheel
+	rm -rf $(CLEAN) && $(PYTHON) -m venv $(CLEAN)
+	$(CLEAN)/bin/python -m pip install --quiet "$(TORCH)"
+	$(CLEAN)/bin/python -m pip install --quiet -c $(PINS) "$$(ls $(CURDIR)/dist/isoflop-*.whl)[demo]"
+	cd $(CLEAN) && bin/isoflop run --budget 65s --out study --json
 
 clean:
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

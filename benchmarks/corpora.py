@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,19 @@ CORPORA: dict[str, list[Path]] = {
 
 
 def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, Any]:
-    """``isoflop run`` on a corpus; returns its ``--json`` object, or raises ``RuntimeError`` with its stderr."""
+    """``isoflop run`` on a corpus; returns its ``--json`` object and the ``wall_seconds`` from start to exit.
+
+    Raises ``RuntimeError`` with its stderr where it fails.
+    """
     texts = [str(path) for path in CORPORA[name]]
     command = [sys.executable, "-m", "isoflop", "run", *texts, "--budget", budget, "--out", str(out)]
+    started = time.perf_counter()
     done = subprocess.run([*command, "--seed", str(seed), "--json"], capture_output=True, text=True, check=False)
+    wall_seconds = time.perf_counter() - started
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     facts: dict[str, Any] = json.loads(done.stdout)
-    return facts
+    return facts | {"wall_seconds": wall_seconds}
 
 
 def stamp() -> dict[str, str]:

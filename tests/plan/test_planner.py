@@ -10,7 +10,19 @@ from isoflop.core.errors import BudgetError
 from isoflop.core.products import Plan
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
-from isoflop.plan.planner import MEMORY_SHARE, _memory, best, bits_per_nat, consider, make_plan, what_if
+from isoflop.plan.planner import (
+    MEMORY_SHARE,
+    Trunk,
+    _memory,
+    best,
+    bits_per_nat,
+    consider,
+    make_plan,
+    recipe_of,
+    unused_time,
+    weigh,
+    what_if,
+)
 
 ASKED = question()
 
@@ -133,3 +145,55 @@ def test_what_more_would_buy() -> None:
     assert [answer.budget_seconds for answer in answers] == [100, 200, 1000]
     bits = [answer.bits_per_byte.central for answer in answers]
     assert bits == sorted(bits, reverse=True)
+
+
+def test_little_text_is_not_trained_on_for_longer_than_it_helps() -> None:
+    """With 100 k tokens and hours, the law expects epochs without end to do harm: time stays unused, and it is said."""
+    asked = question(manifest=manifest(train_tokens=100_000))
+    bits = []
+    for seconds in (600.0, 6e3, 6e4, 6e5):
+        choice = best(consider(asked, seconds=seconds, speedup=1.0))
+        bits.append(choice.loss)
+        longer = weigh(asked, choice.config, seconds=seconds, speedup=1.0)
+        assert choice.loss <= longer.loss and 0 < choice.share_of_time <= 1
+    assert bits == sorted(bits, reverse=True)
+    assert choice.share_of_time < 1
+    made = plan(6e5, manifest=manifest(train_tokens=100_000))
+    assert [warning.code for warning in made.warnings].count("time_unused") == 1
+    assert made.training_seconds == pytest.approx(choice.share_of_time * 6e5)
+    assert made.forecast.seconds.central == pytest.approx(1.3 * 6e5 - (6e5 - made.training_seconds))
+
+
+def test_fresh_text_uses_all_its_time() -> None:
+    choice = best(consider(question(manifest=manifest(train_tokens=10**9)), seconds=2000, speedup=1.0))
+    assert choice.share_of_time == 1 and unused_time(choice, 0.5) == []
+
+
+def test_the_batch_follows_the_choice_and_the_steps_the_measured_speed() -> None:
+    """What was compiled for a batch is kept, whatever the shape's speed turns out to be."""
+    choices = consider(ASKED, seconds=300, speedup=1.0)
+    chosen = best(choices)
+    recipe = recipe_of(ASKED, chosen)
+    for speed in (0.6, 1.4):
+        made = make_plan(
+            ASKED, chosen, choices, budget_seconds=400, training_seconds=300,
+            tokens_per_second=speed * chosen.tokens / 300, compiled=False, num_threads=2, trunk=None, what_if=[],
+            warnings=[],
+        )  # fmt: skip
+        assert (made.recipe.batch_tokens, made.recipe.learning_rate) == (recipe.batch_tokens, recipe.learning_rate)
+        assert made.tokens == pytest.approx(speed * chosen.tokens, rel=0.01)
+
+
+def test_a_trunk_s_tokens_count_as_trained_on_and_cost_nothing() -> None:
+    choices = consider(ASKED, seconds=300, speedup=1.0)
+    chosen = best(choices)
+    alone, onwards = (
+        make_plan(
+            ASKED, chosen, choices, budget_seconds=400, training_seconds=300, tokens_per_second=chosen.tokens / 300,
+            compiled=False, num_threads=2, trunk=trunk, what_if=[], warnings=[],
+        )
+        for trunk in (None, Trunk("grid-w64", 400_000))
+    )  # fmt: skip
+    assert (onwards.continues, onwards.tokens) == ("grid-w64", alone.tokens + 400_000)
+    assert onwards.flops == alone.flops and onwards.recipe == alone.recipe
+    assert onwards.forecast.loss.central < alone.forecast.loss.central

@@ -223,6 +223,11 @@ def test_a_best_size_that_the_pilots_do_not_enclose_is_told(tmp_path: Path, monk
         assert [w.code for w in warned] == told
 
 
+def test_no_smaller_model_on_offer_is_nothing_to_warn_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rising = [replace(p, loss=2.0 + p.num_parameters / 1e6) for p in grid()]
+    assert run_with(monkeypatch, stopped(tmp_path, []), {"a": rising}) == []
+
+
 def test_the_live_line_moves_before_a_pilot_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[tuple[float, dict[str, Any]]] = []
     clock = iter([0.0, 20.0, 30.0, 99.0])

@@ -35,8 +35,8 @@ PROCESS_BYTES = 1_200_000_000
 Z90 = 1.645
 BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
-SHARES_OF_TIME = tuple(2 ** (-k / 2) for k in range(9))
-"""Tried where text repeats: the largest model that fits a long budget may be worse for its last epochs (R_N*)."""
+SHARE_STEP = 0.5**0.5
+"""Ratio of the training times tried where text repeats: more epochs of it can do harm (R_N*)."""
 TIME_SD = 0.01
 """Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
 
@@ -97,14 +97,13 @@ def consider(question: Question, *, seconds: float, speedup: float) -> list[Choi
 
 def _shortened(question: Question, choice: Choice, *, seconds: float, speedup: float) -> Choice:
     """``choice``, or the part of its training after which its text's further epochs would raise the expected loss."""
-    for share in SHARES_OF_TIME[1:]:
-        if choice.candidate.epochs <= 1:
-            break
+    shorter, best_so_far = choice, choice
+    while shorter.candidate.epochs > 1:
+        share = shorter.share_of_time * SHARE_STEP
         shorter = weigh(question, choice.config, seconds=share * seconds, speedup=speedup)
-        if shorter.loss >= choice.loss:
-            break
-        choice = dataclasses.replace(shorter, share_of_time=share)
-    return choice
+        shorter = dataclasses.replace(shorter, share_of_time=share)
+        best_so_far = min(best_so_far, shorter, key=lambda option: option.loss)
+    return best_so_far
 
 
 def _too_short(seconds: float) -> BudgetError:

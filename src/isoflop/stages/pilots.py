@@ -17,6 +17,8 @@ from isoflop.core.progress import Progress
 from isoflop.core.records import PilotFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
+from isoflop.model.config import ModelConfig
+from isoflop.model.count import count_parameters
 from isoflop.plan.guess import guess_target
 from isoflop.plan.pilots import Setting, choose_trunks, design, recentred
 from isoflop.stages.setting import closing_seconds, setting_of
@@ -52,7 +54,7 @@ def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
             )
             _train(study, [extra], session, workers, seconds=extra.seconds)
     edge = edge_minimum(grid_points(study))
-    if edge is not None:
+    if edge is not None and (edge.side != "smallest" or _smaller(setting.shapes, edge.size)):
         session.warn("pilots", edge.warning())
 
 
@@ -150,6 +152,11 @@ def _recentring(study: Study, setting: Setting) -> PilotJob | None:
     if trunk is None or seconds < MIN_RECENTRE_SECONDS:
         return None
     return design(setting, [trunk], seconds=seconds)[0]
+
+
+def _smaller(shapes: tuple[ModelConfig, ...], size: float) -> bool:
+    """Whether a model of fewer than ``size`` matmul parameters is on offer."""
+    return any(count_parameters(config).matmul < size for config in shapes)
 
 
 def grid_points(study: Study) -> list[PilotFinished]:

@@ -1,0 +1,91 @@
+"""What counting trigrams says of a training run, against what the run did (docs/log.md, 10).
+
+    python benchmarks/trigram.py STUDY... --out /tmp/trigram.json
+
+For every finished study: the drop of the loss from fewer to more tokens beyond that of a trigram model, per e-fold
+(`law/prior.py:TRIGRAM_EXCESS` is its mean); the law's error on the target's validation loss with and without the
+drop; and the trigrams' test / validation ratio against the model's. Some ten seconds a study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpora import save, stamp
+from isoflop.core.products import LawPoint
+from isoflop.evaluate.score import bits_per_byte_of
+from isoflop.law import prior as trust
+from isoflop.law.fit import fit
+from isoflop.law.predict import Law
+from isoflop.law.prior import Prior
+from isoflop.report.terminal import facts
+from isoflop.stages.law import DEFAULT_NOISE_NATS, count_trigrams, unigram_nats
+from isoflop.stages.setting import num_val_tokens
+from isoflop.stages.train import trained
+from isoflop.study import Study
+from isoflop.train.pilot import score_split
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("studies", nargs="+", type=Path, metavar="STUDY")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    rows = [row(Study(folder)) for folder in arguments.studies]
+    slopes = [each["excess_per_efold"] for each in rows]
+    save(arguments.out, stamp() | {"mean_excess": float(np.mean(slopes)), "sd": float(np.std(slopes)), "rows": rows})
+
+
+def row(study: Study) -> dict[str, Any]:
+    """One study's comparison; errors are predicted over measured, less 1."""
+    drop, ratio = count_trigrams(study)
+    if drop is None:
+        raise SystemExit(f"{study.folder}: too little text to count two trigram models")
+    entropy, points = unigram_nats(study), study.law.points
+    target, val_bits = target_point(study)
+    with_target = fit([*points, target], prior=Prior.measured(entropy), num_draws=2)
+    laws = {known: fit(points, prior=Prior.measured(entropy, drop=known), num_draws=2) for known in (None, drop)}
+    folds = math.log(drop.tokens[1] / drop.tokens[0])
+    counted = drop.log_ratio - trust.TRIGRAM_EXCESS * folds
+    result = {
+        "study": study.folder.name,
+        "tokens": drop.tokens,
+        "trigram_drop": counted,
+        "excess_per_efold": (_fall(with_target, drop.num_parameters, drop.tokens) - counted) / folds,
+        "error_without_drop": _error(laws[None], target),
+        "error_with_drop": _error(laws[drop], target),
+        "trigram_ratio": ratio,
+        "model_ratio": facts(study.folder)["test_bits_per_byte"] / val_bits,
+    }
+    print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in result.items()))
+    return result
+
+
+def target_point(study: Study) -> tuple[LawPoint, float]:
+    """The finished model as a point of the law, scored on what the pilots were, and its bits per byte there."""
+    trainer, plan, manifest = trained(study), study.plan, study.manifest
+    dtype, num_tokens = plan.dtype, num_val_tokens(study)
+    scores = score_split(trainer, study.corpus, manifest.val, num_tokens=num_tokens, dtype=dtype)
+    size, tokens = plan.num_parameters.matmul, trainer.tokens_seen
+    unique = manifest.train.num_tokens
+    point = LawPoint("target", size, tokens, unique, 6.0 * size * tokens, scores.loss, DEFAULT_NOISE_NATS)
+    return point, bits_per_byte_of(scores)
+
+
+def _fall(law: Law, size: float, tokens: tuple[float, float]) -> float:
+    """Log ratio of the law's losses of one size at two numbers of fresh tokens."""
+    first, second = (float(law.loss(size, count, count)) for count in tokens)
+    return math.log(second / first)
+
+
+def _error(law: Law, target: LawPoint) -> float:
+    return float(law.loss(target.num_parameters, target.tokens, target.unique_tokens)) / target.loss - 1
+
+
+if __name__ == "__main__":
+    main()
