@@ -1,10 +1,11 @@
-"""What counting trigrams says of a training run, against what the run did (docs/log.md, 10).
+"""What counting trigrams says of a training run, against what the run did (docs/log.md, 10 and 11).
 
     python benchmarks/trigram.py STUDY... --out /tmp/trigram.json
 
 For every finished study: the drop of the loss from fewer to more tokens beyond that of a trigram model, per e-fold
 (`law/prior.py:TRIGRAM_EXCESS` is its mean); the law's error on the target's validation loss with and without the
-drop; and the trigrams' test / validation ratio against the model's. Some ten seconds a study.
+drop, and with what copying is expected to take off; the trigrams' test / validation ratio against the model's; and the
+target's loss on the tokens that stood after the same two tokens earlier in the window. Some ten seconds a study.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from corpora import save, stamp
 from isoflop.core.products import LawPoint
 from isoflop.evaluate.score import bits_per_byte_of
 from isoflop.law import prior as trust
+from isoflop.law.copying import Copying
 from isoflop.law.fit import fit
 from isoflop.law.predict import Law
 from isoflop.law.prior import Prior
 from isoflop.report.terminal import facts
 from isoflop.stages.law import DEFAULT_NOISE_NATS, count_trigrams, unigram_nats
-from isoflop.stages.setting import num_val_tokens
+from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.stages.train import trained
 from isoflop.study import Study
+from isoflop.text.prepare import open_split
 from isoflop.train.pilot import score_split
+
+REPEAT_WINDOWS = 160
 
 
 def main() -> None:
@@ -43,23 +49,28 @@ def main() -> None:
 
 def row(study: Study) -> dict[str, Any]:
     """One study's comparison; errors are predicted over measured, less 1."""
-    drop, ratio = count_trigrams(study)
+    told = count_trigrams(study)
+    drop = told.drop
     if drop is None:
         raise SystemExit(f"{study.folder}: too little text to count two trigram models")
     entropy, points = unigram_nats(study), study.law.points
     target, val_bits = target_point(study)
     with_target = fit([*points, target], prior=Prior.measured(entropy), num_draws=2)
     laws = {known: fit(points, prior=Prior.measured(entropy, drop=known), num_draws=2) for known in (None, drop)}
+    copied = Copying(told.copy_gain, max(point.tokens for point in points)).factor(target.tokens).central
     folds = math.log(drop.tokens[1] / drop.tokens[0])
-    counted = drop.log_ratio - trust.TRIGRAM_EXCESS * folds
+    fallen = drop.log_ratio - trust.TRIGRAM_EXCESS * folds
     result = {
         "study": study.folder.name,
         "tokens": drop.tokens,
-        "trigram_drop": counted,
-        "excess_per_efold": (_fall(with_target, drop.num_parameters, drop.tokens) - counted) / folds,
+        "trigram_drop": fallen,
+        "excess_per_efold": (_fall(with_target, drop.num_parameters, drop.tokens) - fallen) / folds,
         "error_without_drop": _error(laws[None], target),
         "error_with_drop": _error(laws[drop], target),
-        "trigram_ratio": ratio,
+        "error_with_copying": (1 + _error(laws[drop], target)) * copied - 1,
+        "copy_gain": told.copy_gain,
+        **repeats(study),
+        "trigram_ratio": told.heldout_ratio,
         "model_ratio": facts(study.folder)["test_bits_per_byte"] / val_bits,
     }
     print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in result.items()))
@@ -75,6 +86,30 @@ def target_point(study: Study) -> tuple[LawPoint, float]:
     unique = manifest.train.num_tokens
     point = LawPoint("target", size, tokens, unique, 6.0 * size * tokens, scores.loss, DEFAULT_NOISE_NATS)
     return point, bits_per_byte_of(scores)
+
+
+def repeats(study: Study) -> dict[str, float]:
+    """Share of validation tokens that a guess by the same two tokens earlier in the window hits, and their loss."""
+    model, context = trained(study).model.eval(), context_of(study)
+    val = open_split(study.corpus, study.manifest.val)[0].astype(np.int64)
+    windows = [val[start : start + context] for start in range(0, len(val) - context, len(val) // REPEAT_WINDOWS)]
+    nats, hits = [], []
+    for ids in windows:
+        with torch.no_grad():
+            logits = model(torch.from_numpy(ids[:-1])[None])[0].float()
+        nats.append(torch.nn.functional.cross_entropy(logits, torch.from_numpy(ids[1:]), reduction="none").numpy())
+        latest: dict[tuple[int, int], int] = {}
+        hit = np.zeros(len(ids) - 1, dtype=bool)
+        for i in range(2, len(ids)):
+            hit[i - 1] = latest.get((ids[i - 2], ids[i - 1])) == ids[i]
+            latest[ids[i - 2], ids[i - 1]] = ids[i]
+        hits.append(hit)
+    loss, hit = np.concatenate(nats), np.concatenate(hits)
+    return {
+        "repeat_share": float(hit.mean()),
+        "repeat_nats": float(loss[hit].mean()),
+        "other_nats": float(loss[~hit].mean()),
+    }
 
 
 def _fall(law: Law, size: float, tokens: tuple[float, float]) -> float:

@@ -286,6 +286,7 @@ def test_a_plan_names_what_it_costs(
     study.write("machine.json", machine())
     study.write("law.json", law().report())
     study.decide("heldout_ratio", 1.0, rule="a test")
+    study.decide("copy_gain", 0.0, rule="a test")
     write_json(study.corpus / "manifest.json", encode(dataclasses.replace(manifest(), format_version=FORMAT_VERSION)))
     options = ["--budget", "$0.1", "--price-per-hour", "0.4", "--grid", "100", "--json"]
     monkeypatch.setattr(sys, "argv", ["isoflop", "plan", str(study.folder), *options])

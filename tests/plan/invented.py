@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from isoflop.core.products import CorpusManifest, Interval, LawPoint, Machine, Power, Shard, Split, StepTiming
+from isoflop.law.copying import Copying
 from isoflop.law.fit import fit
 from isoflop.law.predict import Law
 from isoflop.machine.throughput import Throughput, fit_throughput
@@ -111,6 +112,7 @@ def question(**changes: object) -> Question:
         "context": CONTEXT,
         "seed": 0,
         "heldout_sd": 0.006,
+        "copying": Copying(0.0, 1e6),
         "heldout_ratio": 1.0,
         "dollars_per_hour": 0.4,
         "grams_co2e_per_kwh": 56.0,

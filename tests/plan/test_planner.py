@@ -8,6 +8,7 @@ from invented import machine, manifest, question
 
 from isoflop.core.errors import BudgetError
 from isoflop.core.products import Plan
+from isoflop.law.copying import Copying
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.planner import (
@@ -197,3 +198,10 @@ def test_a_trunk_s_tokens_count_as_trained_on_and_cost_nothing() -> None:
     assert (onwards.continues, onwards.tokens) == ("grid-w64", alone.tokens + 400_000)
     assert onwards.flops == alone.flops and onwards.recipe == alone.recipe
     assert onwards.forecast.loss.central < alone.forecast.loss.central
+
+
+def test_copying_lowers_the_forecast_and_is_told_but_chooses_nothing() -> None:
+    plain, repeated = plan(2000), plan(2000, copying=Copying(0.06, 1e5))
+    assert repeated.model == plain.model and repeated.recipe == plain.recipe
+    assert repeated.forecast.bits_per_byte.central < 0.97 * plain.forecast.bits_per_byte.central
+    assert [w.code for w in repeated.warnings if w not in plain.warnings] == ["copying_expected"]

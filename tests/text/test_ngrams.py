@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.text.ngrams import sample_blocks, trigram_nats
+from isoflop.text.ngrams import copy_gain, sample_blocks, trigram_nats
 
 VOCAB = 5
 tokens = st.lists(st.integers(0, VOCAB - 1), min_size=3, max_size=60).map(lambda ids: np.array(ids, dtype=np.uint16))
@@ -64,3 +64,23 @@ def test_a_sample_is_whole_where_it_can_be_and_spread_where_not() -> None:
     some = sample_blocks(shards, 3_000)
     assert 0.5 * 3_000 < len(some) <= 1.2 * 3_000 and len(np.unique(some)) == len(some)
     assert some[0] == 0 and some[-1] > 9_000
+
+
+def test_a_text_that_repeats_itself_can_be_copied() -> None:
+    rng = np.random.default_rng(0)
+    fresh = rng.integers(0, 500, 4_000).astype(np.uint16)
+    repeated = np.concatenate([np.tile(fresh[start : start + 50], 2) for start in range(0, 2_000, 50)])
+    positions = np.arange(2, 2_000)
+    nats = np.full(len(positions), math.log(500))
+    gains = [copy_gain(text, positions, nats, context=250, vocab_size=500) for text in (fresh, repeated)]
+    assert gains[0] < 0.01 and 0.3 < gains[1] < 0.5
+    apart = copy_gain(repeated, positions, nats, context=25, vocab_size=500)  # no window holds both
+    assert apart < 0.01
+
+
+def test_the_gain_of_copying_by_hand() -> None:
+    heldout = np.array([1, 2, 3, 1, 2, 3, 1, 2, 4], dtype=np.uint16)
+    positions = np.arange(2, 9)  # guesses: 3 at place 5 (right), 1 at 6 (right), 2 at 7 (right), 3 at 8 (wrong)
+    nats = np.full(7, math.log(4))
+    saved = 3 * math.log(0.25 * 0.25 + 0.75) + math.log(0.25 * 0.25) + 4 * math.log(4)
+    assert copy_gain(heldout, positions, nats, context=9, vocab_size=5) == pytest.approx(saved / (7 * math.log(4)))

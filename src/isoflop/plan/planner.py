@@ -20,6 +20,7 @@ from isoflop.core.products import (
     StudyWarning,
     WhatIf,
 )
+from isoflop.law.copying import Copying
 from isoflop.law.predict import Law
 from isoflop.machine.power import joules
 from isoflop.machine.throughput import Throughput
@@ -37,6 +38,8 @@ BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
 SHARE_STEP = 0.5**0.5
 """Ratio of the training times tried where text repeats: more epochs of it can do harm (R_N*)."""
+COPYING_TOLD = 0.02
+"""Share of the loss that copying may take off before it is told."""
 TIME_SD = 0.01
 """Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
 
@@ -52,6 +55,7 @@ class Question:
     shapes: tuple[ModelConfig, ...]
     context: int
     seed: int
+    copying: Copying
     heldout_sd: float
     """Relative spread of what ``heldout_ratio`` cannot tell."""
     heldout_ratio: float
@@ -145,7 +149,12 @@ def _memory(question: Question, config: ModelConfig, tokens: float) -> int:
 def forecast_loss(question: Question, config: ModelConfig, tokens: float) -> Interval:
     """90 % interval of the validation loss, nats per token."""
     size = count_parameters(config).matmul
-    return question.law.predict(size, tokens, question.manifest.train.num_tokens).interval()
+    law = question.law.predict(size, tokens, question.manifest.train.num_tokens).interval()
+    copied = question.copying.factor(tokens)
+    low = math.hypot(math.log(law.central / law.low), math.log(copied.central / copied.low))
+    high = math.hypot(math.log(law.high / law.central), math.log(copied.high / copied.central))
+    central = law.central * copied.central
+    return Interval(central, central * math.exp(-low), central * math.exp(high))
 
 
 def forecast_bits(question: Question, config: ModelConfig, tokens: float) -> Interval:
@@ -222,6 +231,7 @@ def make_plan(
             *warnings,
             *question.law.warnings_for(counts.matmul, tokens, unique),
             *unused_time(choice, tokens / unique),
+            *copying_expected(question.copying, tokens),
         ],
     )
 
@@ -235,6 +245,18 @@ def unused_time(choice: Choice, epochs: float) -> list[StudyWarning]:
         "more of the same text to do harm; more text would help, more time would not"
     )
     return [StudyWarning("time_unused", message)]
+
+
+def copying_expected(copying: Copying, tokens: float) -> list[StudyWarning]:
+    """What to say where the forecast counts on what no pilot shows."""
+    factor = copying.factor(tokens)
+    if factor.low > 1 - COPYING_TOLD:
+        return []
+    message = (
+        f"this text repeats itself within the context, and models learn to copy abruptly, after the pilots' end: the "
+        f"forecast counts on {1 - factor.central:.1%} of the loss for it, {1 - factor.high:.1%} to {1 - factor.low:.1%}"
+    )
+    return [StudyWarning("copying_expected", message)]
 
 
 def _forecast(question: Question, config: ModelConfig, tokens: float, budget_seconds: float) -> Forecast:

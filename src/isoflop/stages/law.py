@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from isoflop.law.prior import Drop, Prior
 from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.study import Study
 from isoflop.text import prepare as text
-from isoflop.text.ngrams import sample_blocks, trigram_nats
+from isoflop.text.ngrams import copy_gain, sample_blocks, trigram_nats
 from isoflop.text.overlap import NGRAM_TOKENS, ngram_overlap
 
 DEFAULT_NOISE_NATS = 0.012
@@ -41,10 +41,12 @@ def fit_law(study: Study, session: Session) -> None:
             if p.purpose in ("grid", "recentre")
         ]
         overlap = heldout_overlap(study)
-        drop, ratio = count_trigrams(study)
-        law = fit(points, prior=Prior.measured(unigram_nats(study), drop=drop), seed=study.given.seed)
-    study.decide("heldout_ratio", ratio, rule="test over validation bits per byte of a trigram model")
-    if drop:
+        counted = count_trigrams(study)
+        prior = Prior.measured(unigram_nats(study), drop=counted.drop)
+        law = fit(points, prior=prior, seed=study.given.seed)
+    study.decide("heldout_ratio", counted.heldout_ratio, rule="test over validation bits per byte of a trigram model")
+    study.decide("copy_gain", counted.copy_gain, rule="share of its loss that copying within the context saves")
+    if drop := counted.drop:
         rule = f"trigram models' losses at {drop.tokens[0]:,.0f} and {drop.tokens[1]:,.0f} tokens (law/prior.py)"
         study.decide("expected_drop", drop.log_ratio, rule=rule)
     study.write("law.json", law.report())
@@ -52,34 +54,45 @@ def fit_law(study: Study, session: Session) -> None:
         session.warn("law", warning)
 
 
-def count_trigrams(study: Study) -> tuple[Drop | None, float]:
-    """How the loss falls with tokens of this text, and test over validation bits per byte: both by counting.
+@dataclass(frozen=True)
+class Counted:
+    """What counting n-grams tells beforehand of training on a text."""
 
-    Validation is what the pilots are scored on, so that the ratio leads from their losses to all test documents. No
-    test document has a say in what is trained.
-    """
+    drop: Drop | None
+    """How the loss falls with tokens; None where there are too few to count."""
+    heldout_ratio: float
+    """Test over validation bits per byte. No test document has a say in what is trained."""
+    copy_gain: float
+
+
+def count_trigrams(study: Study) -> Counted:
+    """Counts on what the pilots are scored on, so that the ratio leads from their losses to all test documents."""
     manifest, context = study.manifest, context_of(study)
-    counted = partial(_mean_trigram_nats, study, context=context)
     val_tokens, test_tokens = num_val_tokens(study), int(TEST_TOKENS_PER_SECOND * study.budget_seconds)
-    fewer, more = (min(n, int(COUNTED_PER_SECOND * study.budget_seconds)) for n in COUNTED_TOKENS)
-    num_fewer, at_fewer = counted(manifest.val, train_tokens=fewer, max_tokens=val_tokens)
-    num_more, at_more = counted(manifest.val, train_tokens=more, max_tokens=val_tokens)
-    _, on_test = counted(manifest.test, train_tokens=more, max_tokens=test_tokens)
-    drop = Drop.of_trigrams((num_fewer, num_more), (at_fewer, at_more)) if num_more >= 2 * num_fewer else None
+    train = [
+        sample_blocks(
+            text.open_split(study.corpus, manifest.train), min(count, int(COUNTED_PER_SECOND * study.budget_seconds))
+        )
+        for count in COUNTED_TOKENS
+    ]
+    val, val_positions = _scored(study, manifest.val, context=context, max_tokens=val_tokens)
+    test, test_positions = _scored(study, manifest.test, context=context, max_tokens=test_tokens)
+    vocab_size = manifest.vocab_size
+    few, many = (trigram_nats(ids, val, val_positions, vocab_size=vocab_size) for ids in train)
+    on_test = trigram_nats(train[1], test, test_positions, vocab_size=vocab_size)
     density = [split.num_tokens / split.num_bytes for split in (manifest.test, manifest.val)]
-    return drop, on_test / at_more * density[0] / density[1]
+    lengths = len(train[0]), len(train[1])
+    return Counted(
+        drop=Drop.of_trigrams(lengths, (few.mean(), many.mean())) if lengths[1] >= 2 * lengths[0] else None,
+        heldout_ratio=float(on_test.mean() / many.mean() * density[0] / density[1]),
+        copy_gain=copy_gain(val, val_positions, many, context=context, vocab_size=vocab_size),
+    )
 
 
-def _mean_trigram_nats(
-    study: Study, split: Split, *, context: int, train_tokens: int, max_tokens: int
-) -> tuple[int, float]:
-    """Tokens counted, and mean nats per token on what a model scored with ``max_tokens`` would be scored on."""
-    train = sample_blocks(text.open_split(study.corpus, study.manifest.train), train_tokens)
+def _scored(study: Study, split: Split, *, context: int, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
+    """The split's tokens, and the places of those that a model scored with ``max_tokens`` predicts."""
     documents = text.open_documents(study.corpus, split)
-    positions = scored_positions(documents, context=context, max_tokens=max_tokens)
-    ids = text.open_split(study.corpus, split)[0]
-    nats = trigram_nats(train, ids, positions, vocab_size=study.manifest.vocab_size)
-    return len(train), float(nats.mean())
+    return text.open_split(study.corpus, split)[0], scored_positions(documents, context=context, max_tokens=max_tokens)
 
 
 def unigram_nats(study: Study) -> float:

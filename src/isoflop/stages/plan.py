@@ -11,6 +11,7 @@ import torch
 
 from isoflop.core.products import StepTiming, StudyWarning
 from isoflop.core.session import Session
+from isoflop.law.copying import Copying
 from isoflop.law.predict import Law
 from isoflop.machine.measure import pick_device, time_steps
 from isoflop.machine.throughput import fit_throughput
@@ -40,6 +41,7 @@ def question_of(study: Study) -> Question:
         shapes=setting.shapes,
         context=setting.context,
         seed=given.seed,
+        copying=Copying(study.decided("copy_gain"), max(point.tokens for point in law.report().points)),
         heldout_sd=HELDOUT_SD,
         heldout_ratio=study.decided("heldout_ratio"),
         dollars_per_hour=given.price_per_hour,
