@@ -37,7 +37,7 @@ STAGES = (
     Stage("plan", lambda study: study.has("plan.json"), lambda s, e, w: plan.plan(s, e)),
     Stage(
         "train",
-        lambda study: finished(study, "train") and study.has("run/checkpoint.json"),
+        lambda study: finished(study, "train") and (study.has("run/checkpoint.json") or study.has("model/config.json")),
         lambda s, e, w: train.train(s, e),
     ),
     Stage("evaluate", lambda study: finished(study, "evaluate"), lambda s, e, w: evaluate.evaluate(s, e)),

@@ -19,7 +19,16 @@ from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import measure
 from isoflop.model.generate import generate as continue_ids
-from isoflop.plan.planner import TIME_SD, Z90, best, consider, forecast_joules, unused_time, what_if
+from isoflop.plan.planner import (
+    TIME_SD,
+    Z90,
+    best,
+    consider,
+    copying_expected,
+    forecast_joules,
+    unused_time,
+    what_if,
+)
 from isoflop.plan.shapes import ladder
 from isoflop.run import carry_out
 from isoflop.stages.machine import rates_of, require_budget
@@ -137,7 +146,8 @@ def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str |
         **codec.encode(_costs(forecast_joules(question.machine, used), used, given)),
         "warnings": codec.encode(
             question.law.warnings_for(chosen.num_parameters.matmul, chosen.tokens, question.manifest.train.num_tokens)
-            + unused_time(choice, chosen.epochs)
+            + unused_time(1 - choice.share_of_time, chosen.epochs)
+            + copying_expected(question.copying, chosen.tokens)
         ),
     }
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isoflop.evaluate.score import Scores, bits_per_byte, score_documents
+from isoflop.evaluate.score import Scores, bits_per_byte, score_documents, scored_positions
 from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import Transformer, build_model
 
@@ -154,3 +154,13 @@ def test_the_bootstrap_covers_as_the_normal_theory_says() -> None:
 def test_one_document_has_no_spread() -> None:
     interval = bits_per_byte(Scores(np.array([7.0]), np.array([3]), np.array([10.0])))
     assert interval.low == interval.central == interval.high
+
+
+def test_the_places_that_are_scored_by_hand() -> None:
+    documents = np.array([[5, 10], [12, 20], [3, 6]])
+    places, windows = scored_positions(documents, context=4, max_tokens=None)
+    assert places.tolist() == list(range(20))
+    assert np.bincount(windows).tolist() == [4, 1, 4, 4, 4, 3]  # no window crosses a document's end
+    places, windows = scored_positions(documents, context=4, max_tokens=12)  # every second window
+    assert places.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 13, 14, 15, 16]
+    assert np.bincount(windows).tolist() == [4, 4, 4]

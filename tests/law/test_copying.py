@@ -39,3 +39,8 @@ def test_the_more_there_is_to_copy_the_sooner_it_is_learnt() -> None:
 def test_the_interval_holds_the_centre_and_never_exceeds_one(gain: float, pilot: float, tokens: float) -> None:
     factor = Copying(gain, pilot).factor(tokens)
     assert 0 < factor.low <= factor.central <= factor.high <= 1
+
+
+def test_pilots_past_the_onset_may_have_learnt_less_than_thought() -> None:
+    factor = Copying(0.2, 3.2e6).factor(30e6)  # onset at 1.65 M tokens, or as late as 3.2 M
+    assert factor.low < 0.87 and factor.central > 0.96

@@ -72,9 +72,10 @@ def test_a_text_that_repeats_itself_can_be_copied() -> None:
     repeated = np.concatenate([np.tile(fresh[start : start + 50], 2) for start in range(0, 2_000, 50)])
     positions = np.arange(2, 2_000)
     nats = np.full(len(positions), math.log(500))
-    gains = [copy_gain(text, positions, nats, context=250, vocab_size=500) for text in (fresh, repeated)]
+    windows = (positions - 2) // 250
+    gains = [copy_gain(text, positions, windows, nats, vocab_size=500) for text in (fresh, repeated)]
     assert gains[0] < 0.01 and 0.3 < gains[1] < 0.5
-    apart = copy_gain(repeated, positions, nats, context=25, vocab_size=500)  # no window holds both
+    apart = copy_gain(repeated, positions, positions // 25, nats, vocab_size=500)  # no window holds both
     assert apart < 0.01
 
 
@@ -83,4 +84,6 @@ def test_the_gain_of_copying_by_hand() -> None:
     positions = np.arange(2, 9)  # guesses: 3 at place 5 (right), 1 at 6 (right), 2 at 7 (right), 3 at 8 (wrong)
     nats = np.full(7, math.log(4))
     saved = 3 * math.log(0.25 * 0.25 + 0.75) + math.log(0.25 * 0.25) + 4 * math.log(4)
-    assert copy_gain(heldout, positions, nats, context=9, vocab_size=5) == pytest.approx(saved / (7 * math.log(4)))
+    assert copy_gain(heldout, positions, np.zeros(7, dtype=int), nats, vocab_size=5) == pytest.approx(
+        saved / (7 * math.log(4))
+    )

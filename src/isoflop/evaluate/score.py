@@ -83,14 +83,17 @@ def score_documents(
     return Scores(nats, num_tokens, documents[chosen, 1] * (num_tokens / documents[chosen, 0]))
 
 
-def scored_positions(documents: np.ndarray, *, context: int, max_tokens: int | None) -> np.ndarray:
-    """Places in the token stream, int64 [tokens], of what `score_documents` predicts with the same arguments."""
+def scored_positions(documents: np.ndarray, *, context: int, max_tokens: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """What `score_documents` predicts with the same arguments: places in the token stream, and the window of each.
+
+    Both int64 [tokens].
+    """
     windows = _cut(documents[:, 0], context)
     if max_tokens is not None:
         windows = _thin(windows, max_tokens)
     ends = np.cumsum(windows.lengths)
-    result: np.ndarray = np.arange(ends[-1]) + np.repeat(windows.starts - (ends - windows.lengths), windows.lengths)
-    return result
+    places = np.arange(ends[-1]) + np.repeat(windows.starts - (ends - windows.lengths), windows.lengths)
+    return places, np.repeat(np.arange(len(ends)), windows.lengths)
 
 
 def _cut(lengths: np.ndarray, context: int) -> _Windows:

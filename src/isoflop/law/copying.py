@@ -36,9 +36,10 @@ class Copying:
         if self.gain < NEGLIGIBLE:
             return Interval(1.0, 1.0, 1.0)
         log_onset = math.log(ONSET_TOKENS / self.gain)
-        sooner, central, later = (self._log_factor(tokens, log_onset + shift * ONSET_SD) for shift in (-_Z90, 0, _Z90))
-        of_scale = _Z90 * SCALE_SD * central
-        low, high = math.hypot(sooner - central, of_scale), math.hypot(later - central, of_scale)
+        logs = [self._log_factor(tokens, log_onset + shift * ONSET_SD) for shift in (-_Z90, 0, _Z90)]
+        central, of_scale = logs[1], _Z90 * SCALE_SD * logs[1]
+        # a later onset usually leaves more of the loss, but more to come where the pilots were near it
+        low, high = math.hypot(central - min(logs), of_scale), math.hypot(max(logs) - central, of_scale)
         return Interval(math.exp(central), math.exp(central - low), math.exp(min(central + high, 0.0)))
 
     def _log_factor(self, tokens: float, log_onset: float) -> float:

@@ -200,16 +200,19 @@ def make_plan(
 ) -> Plan:
     """The plan of a chosen shape at its measured speed."""
     unique = question.manifest.train.num_tokens
-    unused_seconds = (1 - choice.share_of_time) * training_seconds
-    training_seconds -= unused_seconds
+    trunk_tokens = trunk.tokens if trunk else 0
+    unused_seconds = 0.0
+    if choice.share_of_time < 1:  # as many tokens as do no harm, at the speed that was measured
+        enough = max(choice.tokens - trunk_tokens, question.context) / tokens_per_second
+        unused_seconds = max(0.0, training_seconds - enough)
+        training_seconds -= unused_seconds
     tokens = tokens_per_second * training_seconds
     if tokens < question.context:
         raise _too_short(training_seconds)
     counts = count_parameters(choice.config)
     recipe = recipe_of(question, choice)
     recipe = dataclasses.replace(recipe, num_steps=max(1, int(tokens / recipe.batch_tokens)))
-    fresh_tokens = recipe.num_steps * recipe.batch_tokens
-    tokens = float(fresh_tokens + (trunk.tokens if trunk else 0))
+    tokens = float(recipe.num_steps * recipe.batch_tokens + trunk_tokens)
     return Plan(
         model=dataclasses.asdict(choice.config),
         num_parameters=counts,
@@ -222,7 +225,7 @@ def make_plan(
         continues=trunk.run if trunk else None,
         training_seconds=training_seconds,
         tokens_per_second=tokens_per_second,
-        flops=fresh_tokens * flops_per_token(choice.config, context=question.context),
+        flops=tokens * flops_per_token(choice.config, context=question.context),
         memory_bytes=_memory(question, choice.config, tokens),
         forecast=_forecast(question, choice.config, tokens, budget_seconds - unused_seconds),
         candidates=[other.candidate for other in choices],
@@ -230,18 +233,18 @@ def make_plan(
         warnings=[
             *warnings,
             *question.law.warnings_for(counts.matmul, tokens, unique),
-            *unused_time(choice, tokens / unique),
+            *unused_time(unused_seconds / (training_seconds + unused_seconds), tokens / unique),
             *copying_expected(question.copying, tokens),
         ],
     )
 
 
-def unused_time(choice: Choice, epochs: float) -> list[StudyWarning]:
+def unused_time(share: float, epochs: float) -> list[StudyWarning]:
     """What to say of a plan that leaves some of its time unused."""
-    if choice.share_of_time == 1:
+    if share == 0:
         return []
     message = (
-        f"{1 - choice.share_of_time:.0%} of the training time is not used: after {epochs:.1f} epochs the law expects "
+        f"{share:.0%} of the training time is not used: after {epochs:.1f} epochs the law expects "
         "more of the same text to do harm; more text would help, more time would not"
     )
     return [StudyWarning("time_unused", message)]

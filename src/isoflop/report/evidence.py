@@ -138,8 +138,8 @@ def machine(study: Study) -> Html:
         return section(anchor, title, not_yet("the machine has not been measured"))
     peaks = ", ".join(f"{dtype} {rate / 1e9:,.0f} GFLOP/s" for dtype, rate in found.matmul_flops_per_second.items())
     rows = [
-        ("Processor", f"{found.cpu}, {found.num_cores} cores, {found.memory_bytes / 1e9:.1f} GB"),
-        ("Trains on", f"{found.device} in {found.dtype}, the faster in training"),
+        ("Processor", f"{found.cpu}, {found.num_cores} cores"),
+        ("Trains on", f"{found.device}, {found.memory_bytes / 1e9:.1f} GB, in {found.dtype}, the faster in training"),
         ("Matmul peak, measured", peaks),
         ("One run a core, side by side", f"{found.side_by_side_gain:.2f}× the tokens/s of one run on all cores"),
         ("Noise of a step's time", percent(found.noise)),

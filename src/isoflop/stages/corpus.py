@@ -23,19 +23,19 @@ def prepare(study: Study, session: Session) -> None:
             inputs,
             study.corpus,
             seed=study.given.seed,
-            progress=partial(_told, session, Budget.parse(study.given.budget)),
+            progress=partial(_told, session, Budget.parse(study.given.budget), session.seconds_left()),
         )
     study.decide("vocab_size", manifest.vocab_size, rule="by corpus bytes (text/tokenizer.py)")
     for warning in manifest.warnings:
         session.warn("prepare", warning)
 
 
-def _told(session: Session, budget: Budget, fraction: float, activity: str) -> None:
+def _told(session: Session, budget: Budget, at_start: float, fraction: float, activity: str) -> None:
     """Shows progress; `BudgetError` as soon as the text alone has taken half the budget."""
     session.progress.update(fraction, doing=activity)
     spent = budget.amount - session.seconds_left()
     if budget.unit == "s" and spent > 0.5 * budget.amount:
-        works = format_seconds(3 * spent / max(fraction, 0.01))
+        works = format_seconds(3 * max(at_start - session.seconds_left(), 1.0) / max(fraction, 0.01))
         raise BudgetError(
             f"preparing the text took {format_seconds(spent)}, half of the budget, and is {fraction:.0%} done",
             remedy=f"The smallest budget that works for this text is about {works}; or give less text",

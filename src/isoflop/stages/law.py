@@ -75,8 +75,8 @@ def count_trigrams(study: Study) -> Counted:
         )
         for count in COUNTED_TOKENS
     ]
-    val, val_positions = _scored(study, manifest.val, context=context, max_tokens=val_tokens)
-    test, test_positions = _scored(study, manifest.test, context=context, max_tokens=test_tokens)
+    val, val_positions, windows = _scored(study, manifest.val, context=context, max_tokens=val_tokens)
+    test, test_positions, _ = _scored(study, manifest.test, context=context, max_tokens=test_tokens)
     vocab_size = manifest.vocab_size
     few, many = (trigram_nats(ids, val, val_positions, vocab_size=vocab_size) for ids in train)
     on_test = trigram_nats(train[1], test, test_positions, vocab_size=vocab_size)
@@ -85,14 +85,15 @@ def count_trigrams(study: Study) -> Counted:
     return Counted(
         drop=Drop.of_trigrams(lengths, (few.mean(), many.mean())) if lengths[1] >= 2 * lengths[0] else None,
         heldout_ratio=float(on_test.mean() / many.mean() * density[0] / density[1]),
-        copy_gain=copy_gain(val, val_positions, many, context=context, vocab_size=vocab_size),
+        copy_gain=copy_gain(val, val_positions, windows, many, vocab_size=vocab_size),
     )
 
 
-def _scored(study: Study, split: Split, *, context: int, max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """The split's tokens, and the places of those that a model scored with ``max_tokens`` predicts."""
+def _scored(study: Study, split: Split, *, context: int, max_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The split's tokens; places and windows of those that a model scored with ``max_tokens`` predicts."""
     documents = text.open_documents(study.corpus, split)
-    return text.open_split(study.corpus, split)[0], scored_positions(documents, context=context, max_tokens=max_tokens)
+    places, windows = scored_positions(documents, context=context, max_tokens=max_tokens)
+    return text.open_split(study.corpus, split)[0], places, windows
 
 
 def unigram_nats(study: Study) -> float:

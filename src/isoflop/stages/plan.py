@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 
+from isoflop.core.errors import StudyError
 from isoflop.core.products import StepTiming, StudyWarning
 from isoflop.core.session import Session
 from isoflop.law.copying import Copying
@@ -25,6 +26,8 @@ from isoflop.train.trainer import MANIFEST
 
 COMPILE_SPEEDUP, COMPILE_SECONDS = 1.3, 12.0
 """Expected of compiling block and head on a CPU (docs/log.md); measured before it is relied on."""
+CALIBRATION_SHARE, MAX_CALIBRATION_SECONDS = 0.004, 10.0
+"""Of the time left; speeds drift over seconds on a shared machine, so a longer run deserves a longer look."""
 HELDOUT_SD = 0.01
 """Relative spread of test over validation loss about what their trigram losses say (docs/log.md, 10)."""
 
@@ -41,12 +44,21 @@ def question_of(study: Study) -> Question:
         shapes=setting.shapes,
         context=setting.context,
         seed=given.seed,
-        copying=Copying(study.decided("copy_gain"), max(point.tokens for point in law.report().points)),
+        copying=Copying(_decided(study, "copy_gain"), max(point.tokens for point in law.report().points)),
         heldout_sd=HELDOUT_SD,
-        heldout_ratio=study.decided("heldout_ratio"),
+        heldout_ratio=_decided(study, "heldout_ratio"),
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
     )
+
+
+def _decided(study: Study, key: str) -> float:
+    """What the law stage counted; `StudyError` where an earlier isoflop did not."""
+    value = study.decided(key)
+    if value is None:
+        remedy = f"Delete law.json, then: isoflop resume {study.folder}"
+        raise StudyError(f"study.toml does not hold {key}", where=str(study.folder), remedy=remedy)
+    return float(value)
 
 
 def plan(study: Study, session: Session) -> None:
@@ -92,8 +104,9 @@ def can_compile() -> bool:
 def _calibrate(choice: Choice, question: Question, session: Session, *, left: float) -> tuple[float, bool]:
     """Tokens/s of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
+    seconds = min(MAX_CALIBRATION_SECONDS, max(1.0, CALIBRATION_SHARE * left))
     measure = partial(
-        time_steps, choice.config, recipe, dtype=question.machine.dtype, device=pick_device(), seconds=1.0
+        time_steps, choice.config, recipe, dtype=question.machine.dtype, device=pick_device(), seconds=seconds
     )
     with session.ledger.activity("plan", "productive"):
         timings = [measure()]
@@ -109,7 +122,8 @@ def _timed_compiled(measure: Callable[..., StepTiming], session: Session) -> lis
     try:
         return [measure(compiled=True)]
     except Exception as error:  # whatever the tool chain raises, the eager path works
-        message = f"torch.compile failed ({str(error).strip().splitlines()[0][:120]}); training goes on without it"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        message = f"torch.compile failed ({reason}); training goes on without it"
         session.warn("plan", StudyWarning("compile_failed", message))
         return []
 

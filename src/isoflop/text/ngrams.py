@@ -78,14 +78,12 @@ def _keys(columns: np.ndarray, vocab_size: int) -> np.ndarray:
     return result
 
 
-def copy_gain(heldout: Ids, positions: np.ndarray, nats: np.ndarray, *, context: int, vocab_size: int) -> float:
-    """Share of the trigram loss ``nats`` [positions] saved by copying within a window of ``context`` tokens.
+def copy_gain(heldout: Ids, positions: np.ndarray, windows: np.ndarray, nats: np.ndarray, *, vocab_size: int) -> float:
+    """Share of the trigram loss ``nats`` [positions] saved by copying within the ``windows`` [positions] they lie in.
 
     What followed the last earlier place in the window with the same two tokens before it is guessed with the
-    probability that such guesses hit: p = (1 - hit rate) p_trigram + hit rate [guess is right]. A window ends where
-    ``positions`` jump, or after ``context`` of them.
+    probability that such guesses hit: p = (1 - hit rate) p_trigram + hit rate [guess is right].
     """
-    windows = _windows(positions, context)
     keys = _keys(heldout.take(np.stack([positions - 2, positions - 1]), mode="wrap"), vocab_size)
     order = np.lexsort((positions, keys, windows))
     same = (keys[order][1:] == keys[order][:-1]) & (windows[order][1:] == windows[order][:-1])
@@ -96,11 +94,3 @@ def copy_gain(heldout: Ids, positions: np.ndarray, nats: np.ndarray, *, context:
     rate = min(float(hits.mean()), 0.99)
     saved = np.log((1 - rate) * np.exp(-nats[here]) + rate * hits) + nats[here]
     return max(0.0, float(saved.sum() / nats.sum()))
-
-
-def _windows(positions: np.ndarray, context: int) -> np.ndarray:
-    """Number of the window of each position, int64 [positions]."""
-    starts = np.flatnonzero(np.append(True, np.diff(positions) != 1))
-    runs = np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(positions))))
-    result: np.ndarray = runs * (len(positions) // context + 1) + (np.arange(len(positions)) - starts[runs]) // context
-    return result
