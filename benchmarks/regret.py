@@ -31,6 +31,7 @@ from isoflop.plan.shapes import shape
 from isoflop.report.terminal import facts
 from isoflop.run import STAGES
 from isoflop.stages.plan import question_of
+from isoflop.stages.train import trained
 from isoflop.study import Study, open_session
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
@@ -40,40 +41,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, required=True, help="a finished study")
     parser.add_argument("--factors", nargs="+", type=float, default=list(FACTORS))
+    parser.add_argument("--dropout", type=float, help="in place of the rule's")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tune_process(__file__)
     torch.set_num_threads(usable_cores())
     ours = facts(arguments.study)["test_bits_per_byte"]
-    rows = [train_size(arguments.study, factor, arguments.out / f"x{factor:g}") for factor in arguments.factors]
+    name = "x{:g}" if arguments.dropout is None else f"x{{:g}}-dropout-{arguments.dropout:g}"
+    rows = [
+        train_size(arguments.study, factor, arguments.out / name.format(factor), dropout=arguments.dropout)
+        for factor in arguments.factors
+    ]
     best = min(row["bits_per_byte"] for row in rows)
     save(arguments.out / "regret.json", stamp() | {"isoflop": ours, "best": best, "regret": ours - best, "rows": rows})
 
 
-def train_size(source: Path, factor: float, folder: Path) -> dict[str, Any]:
+def train_size(source: Path, factor: float, folder: Path, *, dropout: float | None) -> dict[str, Any]:
     """Trains one size for the whole budget of ``source`` and scores it."""
     study = Study(folder)
     if not (folder / "plan.json").exists():
-        _borrow(Study(source), study, factor)
+        _borrow(Study(source), study, factor, dropout)
     with open_session(study, command="benchmarks/regret.py", quiet=False) as (session, _):
         for stage in STAGES:
             if stage.name in ("train", "evaluate") and not stage.done(study):
                 session.progress.stage(f"{stage.name} x{factor:g}")
                 stage.work(study, session, None)
     scored = [s.record for s in read_records(study.records) if isinstance(s.record, Scored)][-1]
-    plan = study.plan
+    plan, tokens = study.plan, trained(study).tokens_seen
     return {
         "factor": factor,
         "num_parameters": plan.num_parameters.matmul,
         "num_layers": plan.model["num_hidden_layers"],
         "hidden_size": plan.model["hidden_size"],
-        "tokens": plan.tokens,
+        "dropout": plan.model["dropout"],
+        "tokens": tokens,
+        "epochs": tokens / plan.recipe.unique_tokens,
         "bits_per_byte": scored.bits_per_byte,
         "predicted": plan.forecast.bits_per_byte.central,
     }
 
 
-def _borrow(source: Study, study: Study, factor: float) -> None:
+def _borrow(source: Study, study: Study, factor: float, dropout: float | None) -> None:
     """A study with the source's corpus, machine and law, and a plan of another size for the whole budget."""
     study.folder.mkdir(parents=True)
     for name in ("study.toml", "machine.json", "law.json"):
@@ -82,11 +90,18 @@ def _borrow(source: Study, study: Study, factor: float) -> None:
     question, seconds = question_of(study), study.budget_seconds
     config = nearest_shape(factor * source.plan.num_parameters.matmul, ModelConfig(**source.plan.model))
     guess = weigh(question, config, seconds=seconds, speedup=1.3)
+    if dropout is not None:
+        guess = dataclasses.replace(guess, config=dataclasses.replace(guess.config, dropout=dropout))
     recipe = recipe_for(
         count_parameters(config).matmul, guess.tokens, context=question.context, unique_tokens=1 << 16, seed=0
     )
     timing = time_steps(
-        config, recipe, dtype=question.machine.dtype, device=pick_device(), seconds=2.0, compiled=source.plan.compiled
+        guess.config,
+        recipe,
+        dtype=question.machine.dtype,
+        device=pick_device(),
+        seconds=2.0,
+        compiled=source.plan.compiled,
     )
     plan = make_plan(
         question,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,6 +100,16 @@ def test_wrong_texts(
     Study(tmp_path / "study").give(GIVEN)
     line = refused(monkeypatch, capsys, "run", tmp_path / name, "--budget", "10min", "--out", tmp_path / "out")
     assert told in line and str(tmp_path / name) in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_path_that_study_toml_cannot_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], texts: Path, tmp_path: Path
+) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt"))
+    odd.write_bytes(b"some text")
+    line = refused(monkeypatch, capsys, "run", odd, "--budget", "10min", "--out", tmp_path / "out")
+    assert "not UTF-8" in line and "caf\ufffd.txt" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -36,7 +36,7 @@ from isoflop.stages.plan import measured_speedup, question_of
 from isoflop.stages.setting import closing_seconds
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
-from isoflop.text.read import find_files
+from isoflop.text.read import display, find_files
 from isoflop.text.tokenizer import END_OF_TEXT_ID
 from isoflop.train.stop import Interrupted
 
@@ -53,6 +53,8 @@ def start(
     study = Study(out)
     if study.exists:
         _refuse(study, texts)
+    for path in (*texts, out):
+        _require_utf8(path)
     if texts:
         find_files(texts)
     _make_empty_folder(out)
@@ -84,6 +86,17 @@ def _require_price(price_per_hour: float | None) -> None:
         raise BudgetError(
             f"{price_per_hour:g} dollars an hour is no price", where="--price-per-hour", remedy="Give it above zero"
         )
+
+
+def _require_utf8(path: Path) -> None:
+    """study.toml notes the paths that were given, and is UTF-8; names inside a folder may be anything."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        remedy = "Rename it, or give a folder above it by another name"
+        raise TextError(
+            "the path is not UTF-8, so the study could not name it", where=display(path), remedy=remedy
+        ) from error
 
 
 def _make_empty_folder(out: Path) -> None:

@@ -3,16 +3,19 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
-from invented import machine, manifest, question
+from invented import law, machine, manifest, question
 
 from isoflop.core.errors import BudgetError
 from isoflop.core.products import Plan
 from isoflop.law.copying import Copying
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
+from isoflop.plan import planner
 from isoflop.plan.planner import (
     MEMORY_SHARE,
+    Z90,
     Trunk,
     _memory,
     best,
@@ -128,6 +131,18 @@ def test_harder_test_documents_and_their_spread_are_in_the_forecast() -> None:
     assert harder.loss == plain.loss
     wide = plan(300, heldout_sd=0.05).forecast.bits_per_byte
     assert wide.high > plain.bits_per_byte.high and wide.low < plain.bits_per_byte.low
+
+
+def test_a_speed_that_may_change_is_in_the_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = plan(300)
+    monkeypatch.setattr(planner, "SPEED_SD", 1e-9)
+    steady = plan(300).forecast.loss
+    size, unique = told.num_parameters.matmul, manifest().train.num_tokens
+    loss = law().loss(size, told.tokens * np.exp([-Z90 * 0.07, 0.0, Z90 * 0.07]), unique)
+    assert told.forecast.loss.central == steady.central == pytest.approx(loss[1])
+    for side, slow in (("high", loss[0] / loss[1]), ("low", loss[1] / loss[2])):
+        wide, narrow = (abs(math.log(getattr(made, side) / made.central)) for made in (told.forecast.loss, steady))
+        assert wide**2 - narrow**2 == pytest.approx(math.log(slow) ** 2, rel=1e-3)
 
 
 def test_bits_per_nat_by_hand() -> None:

@@ -40,6 +40,9 @@ SHARE_STEP = 0.5**0.5
 """Ratio of the training times tried where text repeats: more epochs of it can do harm (R_N*)."""
 COPYING_TOLD = 0.02
 """Share of the loss that copying may take off before it is told."""
+SPEED_SD = 0.07
+"""Relative spread of a run's mean speed about what its calibration measured: two of three shared machines changed
+between two speeds 15 % apart every minute or two (docs/log.md, 12)."""
 TIME_SD = 0.01
 """Relative spread of the whole budgeted time: the run lands by the clock, only what follows it varies."""
 
@@ -148,22 +151,26 @@ def _memory(question: Question, config: ModelConfig, tokens: float) -> int:
 
 def forecast_loss(question: Question, config: ModelConfig, tokens: float) -> Interval:
     """90 % interval of the validation loss, nats per token."""
-    size = count_parameters(config).matmul
-    law = question.law.predict(size, tokens, question.manifest.train.num_tokens).interval()
+    size, unique = count_parameters(config).matmul, question.manifest.train.num_tokens
+    law = question.law.predict(size, tokens, unique).interval()
     copied = question.copying.factor(tokens)
-    low = math.hypot(math.log(law.central / law.low), math.log(copied.central / copied.low))
-    high = math.hypot(math.log(law.high / law.central), math.log(copied.high / copied.central))
-    central = law.central * copied.central
-    return Interval(central, central * math.exp(-low), central * math.exp(high))
+    at_speeds = question.law.loss(size, tokens * np.exp([Z90 * SPEED_SD, 0.0, -Z90 * SPEED_SD]), unique)
+    paced = Interval(law.central, float(at_speeds.min()), float(at_speeds.max()))
+    return _product(law.central * copied.central, law, copied, paced)
 
 
 def forecast_bits(question: Question, config: ModelConfig, tokens: float) -> Interval:
     """90 % interval of the test bits per byte: the loss's, widened by how much held-out documents differ."""
     loss = forecast_loss(question, config, tokens)
-    per_nat = bits_per_nat(question.manifest)
-    low = math.hypot(math.log(loss.central / loss.low), Z90 * question.heldout_sd)
-    high = math.hypot(math.log(loss.high / loss.central), Z90 * question.heldout_sd)
-    central = loss.central * per_nat * question.heldout_ratio
+    spread = math.exp(Z90 * question.heldout_sd)
+    heldout = Interval(1.0, 1 / spread, spread)
+    return _product(loss.central * bits_per_nat(question.manifest) * question.heldout_ratio, loss, heldout)
+
+
+def _product(central: float, *factors: Interval) -> Interval:
+    """About ``central``, with the relative spreads of independent factors, each side in quadrature."""
+    low = math.hypot(*(math.log(factor.central / factor.low) for factor in factors))
+    high = math.hypot(*(math.log(factor.high / factor.central) for factor in factors))
     return Interval(central, central * math.exp(-low), central * math.exp(high))
 
 
