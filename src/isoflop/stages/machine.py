@@ -19,7 +19,7 @@ from isoflop.study import Given, Study
 from isoflop.train.workers import Workers
 
 MIN_BUDGET_SECONDS = 60.0
-MEASURE_SHARE, MIN_MEASURE_SECONDS, MAX_MEASURE_SECONDS = 0.02, 3.0, 30.0
+MEASURE_SHARE, MIN_MEASURE_SECONDS, MAX_MEASURE_SECONDS = 0.01, 3.0, 30.0
 DEFAULT_MEASURE_SECONDS = 8.0
 """Where the budget in seconds is not known before the machine is."""
 
