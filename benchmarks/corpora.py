@@ -18,6 +18,11 @@ CORPORA: dict[str, list[Path]] = {
     "public_domain": [SHARED / "public_domain_small"],
     "bench_mix": [SHARED / "bench_mix_50mb" / "bench50.parquet"],
 }
+STRANGERS: dict[str, list[Path]] = {
+    "gutenberg": [SHARED / "nltk_gutenberg"],
+    "shakespeare": [SHARED / "tinyshakespeare"],
+}
+"""Corpora that no number of the law's prior was drawn through."""
 
 
 def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, Any]:
@@ -25,7 +30,7 @@ def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, 
 
     Raises ``RuntimeError`` with its stderr where it fails.
     """
-    texts = [str(path) for path in CORPORA[name]]
+    texts = [str(path) for path in (CORPORA | STRANGERS)[name]]
     command = [sys.executable, "-m", "isoflop", "run", *texts, "--budget", budget, "--out", str(out)]
     started = time.perf_counter()
     done = subprocess.run([*command, "--seed", str(seed), "--json"], capture_output=True, text=True, check=False)
