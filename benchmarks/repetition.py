@@ -14,7 +14,7 @@ import itertools
 import os
 from pathlib import Path
 
-from corpora import CORPORA, save, stamp
+from corpora import CORPORA, STRANGERS, save, stamp
 from isoflop.model.count import count_parameters
 from isoflop.plan.rules import WEIGHT_DECAY, recipe_for
 from isoflop.plan.shapes import shape
@@ -28,7 +28,7 @@ from prior import CONTEXT
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", choices=list(CORPORA))
+    parser.add_argument("corpus", choices=[*CORPORA, *STRANGERS])
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--unique", type=float, default=3e5)
     parser.add_argument("--epochs", type=float, nargs="+", default=[6])

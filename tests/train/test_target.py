@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,7 +132,7 @@ def test_validation_that_rises_twice_starts_the_decay(halfway: tuple[TargetRun, 
     run, written = halfway
     for loss in (3.0, 3.0 + 2 * target.WORSE_NATS, 3.0 + 3 * target.WORSE_NATS):
         assert run.trainer.anchor == Anchor(0, 0.0, 48)
-        run._stop_early(loss)
+        run._judge(loss)
     anchor = run.trainer.anchor
     assert (anchor.step, anchor.progress, anchor.final) == (18, 0.6, True)
     assert (anchor.num_steps - 18) / anchor.num_steps == pytest.approx(0.4)
@@ -149,26 +152,51 @@ def test_validation_that_rises_twice_starts_the_decay(halfway: tuple[TargetRun, 
 def test_noise_and_progress_do_not_stop_a_run(halfway: tuple[TargetRun, Written], losses: tuple[float, ...]) -> None:
     run, written = halfway
     for loss in losses:
-        run._stop_early(loss)
+        run._judge(loss)
     assert run.trainer.anchor == Anchor(0, 0.0, 48)
-    assert written == []
+    assert written.of(Warned) == written.of(Landing) == []
 
 
 def test_a_decaying_run_is_not_stopped_again(halfway: tuple[TargetRun, Written]) -> None:
     run, written = halfway
     run.trainer.num_done = 40
     for loss in (3.0, 4.0, 5.0):
-        run._stop_early(loss)
-    assert run.trainer.anchor == Anchor(0, 0.0, 48) and written == []
+        run._judge(loss)
+    assert run.trainer.anchor == Anchor(0, 0.0, 48)
+    assert written.of(Warned) == written.of(Landing) == []
 
 
 def test_a_kill_does_not_forget_that_validation_rose(halfway: tuple[TargetRun, Written]) -> None:
     run, written = halfway
     for loss in (3.0, 3.0 + 2 * target.WORSE_NATS):
-        run._stop_early(loss)
+        run._judge(loss)
     run._save()
     resumed = TargetRun(run.trainer, run.plan, run.session, corpus=run.corpus, folder=run.folder, peak_flops=1e12)
     resumed.resume(0.0)
-    resumed._stop_early(3.0 + 2 * target.WORSE_NATS)
+    resumed._judge(3.0 + 2 * target.WORSE_NATS)
     assert resumed.trainer.anchor.final
     assert [warned.code for warned in written.of(Warned)] == ["stopped_early"]
+
+
+def test_the_best_weights_are_kept_where_epochs_did_harm(
+    corpus: Path, tmp_path: Path, by_steps: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(trainer: Trainer, *_: Any, **__: Any) -> SimpleNamespace:
+        loss = 3.5 - trainer.num_done / 24 if trainer.num_done <= 24 else 3.0 + trainer.num_done / 100
+        return SimpleNamespace(loss=loss, num_bytes=np.ones(1))
+
+    monkeypatch.setattr(target, "validate", scored)
+    monkeypatch.setattr(target, "bits_per_byte_of", lambda scores: scores.loss)
+    written, chosen = Written(), dataclasses.replace(toy_plan(corpus), epochs=3.0)
+    run = target_run(corpus, tmp_path, chosen, written)
+    run.run()
+    best = Snapshot.load(tmp_path / target.BEST)
+    kept = Snapshot.load(tmp_path)
+    assert best is not None and kept is not None and best.num_done == kept.num_done == run.trainer.num_done == 24
+    assert all(torch.equal(tensor, best.tensors[name]) for name, tensor in kept.tensors.items())
+    assert [warned.code for warned in written.of(Warned)] == ["best_restored"]
+    assert [e.step for e in written.of(Evaluation)][-2:] == [48, 24] and written.of(Evaluation)[-1].loss == 2.5
+    again = target_run(corpus, tmp_path, chosen, Written())  # killed before the stage was booked as done
+    again.resume(0.0)
+    again.run()
+    assert (again.trainer.num_done, again.trainer.progress) == (24, 1.0)

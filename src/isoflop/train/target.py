@@ -18,6 +18,8 @@ from isoflop.train.stop import Interrupted, StopRequest, stop_requests
 from isoflop.train.trainer import Snapshot, Trainer
 
 RUN = "target"
+BEST = "best"
+"""Folder of the checkpoint whose validation loss was least; only where the plan repeats text."""
 STAGE = "train"
 NUM_EVALUATIONS = 8
 EVALUATION_SHARE = 0.01
@@ -81,6 +83,7 @@ class TargetRun:
         self.meter.flush()
         self._save()
         self._evaluate()
+        self._restore_best()
 
     def _report(self) -> None:
         step = self.meter.flush()
@@ -130,11 +133,39 @@ class TargetRun:
             )
         self.meter.restart()
         if self.plan.epochs > 1:
-            self._stop_early(scores.loss)
+            self._judge(scores.loss)
 
-    def _stop_early(self, loss: float) -> None:
-        """Starts the decay at once where repeated text makes validation worse: the rest would only overfit."""
+    def _judge(self, loss: float) -> None:
+        """What a validation loss means for a run that repeats text."""
+        self._keep_best(loss)
         self.losses.append(loss)
+        self._stop_early()
+
+    def _keep_best(self, loss: float) -> None:
+        if loss < min(self.losses, default=math.inf):
+            with self.session.ledger.activity(STAGE, "checkpoint"):
+                self.trainer.snapshot().save(self.folder / BEST)
+
+    def _restore_best(self) -> None:
+        """Goes back to the best validated weights where the last ones are worse: more epochs than the text bears."""
+        worse = self.losses[-1] - min(self.losses) if self.losses else 0.0
+        best = Snapshot.load(self.folder / BEST) if worse > WORSE_NATS else None
+        if best is None:
+            return
+        trainer = self.trainer
+        last = trainer.tokens_seen
+        trainer.restore(best)
+        trainer.anchor = Anchor(0, 1.0, trainer.num_done, final=True)  # a resumed run finds itself at its end
+        self._save()
+        self._evaluate()  # the record's last word is about the weights that are kept
+        message = (
+            f"validation rose by {worse:.2f} nats from {trainer.tokens_seen:,} to {last:,} tokens: the weights of "
+            "the former are kept; more text would help, more time would not"
+        )
+        self.session.warn(STAGE, StudyWarning("best_restored", message))
+
+    def _stop_early(self) -> None:
+        """Starts the decay at once where repeated text makes validation worse: the rest would only overfit."""
         rose = min(self.losses[-2:]) > min(self.losses[:-2], default=math.inf) + WORSE_NATS
         trainer = self.trainer
         stable = 1 - trainer.recipe.decay_fraction
