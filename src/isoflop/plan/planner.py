@@ -38,6 +38,8 @@ BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
 SHARE_STEP = 0.5**0.5
 """Ratio of the training times tried where text repeats: more epochs of it can do harm (R_N*)."""
+MAX_MEMORISED = 16.0
+"""Matmul parameters a distinct token times epochs beyond which a model learns its text by heart (docs/log.md, 14)."""
 COPYING_TOLD = 0.02
 """Share of the loss that copying may take off before it is told."""
 SPEED_SD = 0.07
@@ -103,14 +105,22 @@ def consider(question: Question, *, seconds: float, speedup: float) -> list[Choi
 
 
 def _shortened(question: Question, choice: Choice, *, seconds: float, speedup: float) -> Choice:
-    """``choice``, or the part of its training after which its text's further epochs would raise the expected loss."""
-    shorter, best_so_far = choice, choice
-    while shorter.candidate.epochs > 1:
-        share = shorter.share_of_time * SHARE_STEP
+    """``choice``, or the part of its training after which its text's further epochs would do harm."""
+
+    def trained_for(share: float) -> Choice:
         shorter = weigh(question, choice.config, seconds=share * seconds, speedup=speedup)
-        shorter = dataclasses.replace(shorter, share_of_time=share)
-        best_so_far = min(best_so_far, shorter, key=lambda option: option.loss)
-    return best_so_far
+        return dataclasses.replace(shorter, share_of_time=share)
+
+    bearable = _bearable_tokens(choice.candidate.num_parameters.matmul, question.manifest.train.num_tokens)
+    options = [choice if choice.tokens <= bearable else trained_for(bearable / choice.tokens)]
+    while options[-1].candidate.epochs > 1:
+        options.append(trained_for(options[-1].share_of_time * SHARE_STEP))
+    return min(options, key=lambda option: option.loss)
+
+
+def _bearable_tokens(num_parameters: int, unique_tokens: int) -> float:
+    """How long a model may train on a text before it learns it by heart, of which the law knows nothing."""
+    return max(unique_tokens, MAX_MEMORISED * unique_tokens**2 / num_parameters)
 
 
 def _too_short(seconds: float) -> BudgetError:
