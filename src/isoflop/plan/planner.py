@@ -261,8 +261,8 @@ def unused_time(share: float, epochs: float) -> list[StudyWarning]:
     if share == 0:
         return []
     message = (
-        f"{share:.0%} of the training time is not used: after {epochs:.1f} epochs the law expects "
-        "more of the same text to do harm; more text would help, more time would not"
+        f"{share:.0%} of the training time is not used: after {epochs:.1f} epochs "
+        "more of the same text would do harm; more text would help, more time would not"
     )
     return [StudyWarning("time_unused", message)]
 
