@@ -38,7 +38,7 @@ BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
 SHARE_STEP = 0.5**0.5
 """Ratio of the training times tried where text repeats: more epochs of it can do harm (R_N*)."""
-MAX_MEMORISED = 16.0
+MAX_MEMORISED = 10.0
 """Matmul parameters a distinct token times epochs beyond which a model learns its text by heart (docs/log.md, 14)."""
 COPYING_TOLD = 0.02
 """Share of the loss that copying may take off before it is told."""
