@@ -112,7 +112,10 @@ def _shortened(question: Question, choice: Choice, *, seconds: float, speedup: f
         return dataclasses.replace(shorter, share_of_time=share)
 
     bearable = _bearable_tokens(choice.candidate.num_parameters.matmul, question.manifest.train.num_tokens)
-    options = [choice if choice.tokens <= bearable else trained_for(bearable / choice.tokens)]
+    longest = choice
+    for _ in range(8 if choice.tokens > bearable else 0):  # fewer tokens, a smaller batch, a lower speed: settle it
+        longest = trained_for(longest.share_of_time * bearable / longest.tokens)
+    options = [longest]
     while options[-1].candidate.epochs > 1:
         options.append(trained_for(options[-1].share_of_time * SHARE_STEP))
     return min(options, key=lambda option: option.loss)
