@@ -52,7 +52,7 @@ def plan(seconds: float, **changes: object) -> Plan:
 
 def test_more_time_never_forecasts_worse() -> None:
     bits = [best(consider(ASKED, seconds=s, speedup=1.0)).candidate.bits_per_byte.central for s in (30, 60, 240, 2000)]
-    assert bits == sorted(bits, reverse=True)
+    assert bits == pytest.approx(sorted(bits, reverse=True))  # the same bound, reached from several budgets
 
 
 def test_a_faster_machine_never_forecasts_worse() -> None:
@@ -160,7 +160,7 @@ def test_what_more_would_buy() -> None:
     answers = what_if(ASKED, budget_seconds=100, training_seconds=80, speedup=1.0)
     assert [answer.budget_seconds for answer in answers] == [100, 200, 1000]
     bits = [answer.bits_per_byte.central for answer in answers]
-    assert bits == sorted(bits, reverse=True)
+    assert bits == pytest.approx(sorted(bits, reverse=True))  # the same bound, reached from several budgets
 
 
 def test_little_text_is_not_trained_on_for_longer_than_it_helps() -> None:
@@ -171,13 +171,13 @@ def test_little_text_is_not_trained_on_for_longer_than_it_helps() -> None:
         choice = best(consider(asked, seconds=seconds, speedup=1.0))
         bits.append(choice.loss)
         per_token = choice.candidate.num_parameters.matmul / 1e5
-        assert choice.candidate.epochs <= 1.1 * max(1.0, MAX_MEMORISED / per_token) and 0 < choice.share_of_time <= 1
-    assert all(later < 1.001 * earlier for earlier, later in pairwise(bits))  # batches come in whole sequences
+        assert choice.candidate.epochs <= 1.001 * max(1.0, MAX_MEMORISED / per_token) and 0 < choice.share_of_time <= 1
+    assert bits == pytest.approx(sorted(bits, reverse=True))  # the same bound, reached from several budgets
     assert choice.share_of_time < 1
     made = plan(6e5, manifest=manifest(train_tokens=100_000))
     assert [warning.code for warning in made.warnings].count("time_unused") == 1
-    assert made.training_seconds == pytest.approx(choice.share_of_time * 6e5, rel=0.1)
-    assert made.tokens == pytest.approx(choice.tokens, rel=0.1)
+    assert made.training_seconds == pytest.approx(choice.share_of_time * 6e5)
+    assert made.tokens == pytest.approx(choice.tokens, rel=1e-3)
     assert made.forecast.seconds.central == pytest.approx(1.3 * 6e5 - (6e5 - made.training_seconds))
 
 

@@ -25,7 +25,7 @@ class Throughput:
     error: float
     """Relative root-mean-square error over the measured steps."""
 
-    def step_seconds(self, config: ModelConfig, *, batch_tokens: int) -> float:
+    def step_seconds(self, config: ModelConfig, *, batch_tokens: float) -> float:
         """Predicted seconds of one step, eager, with all threads, at the config's full context."""
         return float(_features(config, batch_tokens) @ self.coefficients)
 
@@ -53,7 +53,7 @@ def shape_of(timing: StepTiming) -> ModelConfig:
     )
 
 
-def _features(config: ModelConfig, batch: int) -> np.ndarray:
+def _features(config: ModelConfig, batch: float) -> np.ndarray:
     width, layers, context = config.hidden_size, config.num_hidden_layers, config.max_position_embeddings
     counts = count_parameters(config)
     # five Newton-Schulz rounds on r x c matrices: r^2 c, r^3 and r^2 c products, some 5 r FLOPs a parameter and round

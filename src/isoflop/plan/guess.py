@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from isoflop.law.prior import Prior
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
-from isoflop.plan.rules import batch_tokens
+from isoflop.plan.rules import optimal_batch
 
 UNIGRAM_NATS = 6.5
 """Typical of byte-level BPE text with some thousand tokens; the best size hardly depends on it."""
@@ -30,12 +29,15 @@ class Guess:
 def tokens_in(
     throughput: Throughput, config: ModelConfig, *, context: int, seconds: float, speedup: float = 1.0
 ) -> float:
-    """Tokens that ``seconds`` of training give this shape, its batch following from them; one sequence at least."""
+    """Tokens that ``seconds`` of training give this shape, its batch following from them; one sequence at least.
+
+    With Step Law's batch before it is cut into sequences: time then grows smoothly with tokens, and sizes compare.
+    """
     tokens, seconds = 1e7, max(seconds, 0.0)
-    for _ in range(12):
-        batch = batch_tokens(tokens, context=context)
+    for _ in range(30):  # contracts by .57 at least: batches grow as D^.571, larger ones are no slower a token
+        batch = max(optimal_batch(tokens), context)
         step = throughput.step_seconds(config, batch_tokens=batch)
-        tokens = math.sqrt(tokens * batch * seconds * speedup / step)  # damped: the batch moves the speed
+        tokens = batch * seconds * speedup / step
     return max(tokens, float(context))
 
 
