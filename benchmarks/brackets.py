@@ -8,28 +8,19 @@ One run a combination, two side by side; prints the validation loss of each in n
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
-import os
 from pathlib import Path
 
-from corpora import CORPORA, save, stamp
-from isoflop.core.products import Recipe
-from isoflop.model.count import count_parameters
-from isoflop.plan.rules import recipe_for
-from isoflop.plan.shapes import shape
-from isoflop.text.demo import demo_files
-from isoflop.text.prepare import load, open_split, prepare
+from corpora import CORPORA, STRANGERS, save, stamp
 from isoflop.train import optimizers
-from isoflop.train.pilot import validate
-from isoflop.train.trainer import Trainer
-from isoflop.train.workers import Workers
-from prior import CONTEXT
+from runs import prepared, side_by_side, train_once
+
+COLUMNS = ("tokens", "batch_tokens", "rate", "embedding", "head", "optimizer")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", choices=list(CORPORA))
+    parser.add_argument("corpus", choices=[*CORPORA, *STRANGERS])
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--tokens", type=float, default=1e6)
     parser.add_argument("--batches", type=int, nargs="+", default=[1024])
@@ -39,25 +30,19 @@ def main() -> None:
     parser.add_argument("--optimizers", nargs="+", default=["muon"])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    corpus = arguments.out / "corpus"
-    if not (corpus / "manifest.json").exists():
-        prepare(CORPORA[arguments.corpus] or demo_files(), corpus)
-    rows = []
     combinations = itertools.product(
-        arguments.batches, arguments.rates, arguments.embedding_ratios, arguments.head_ratios, arguments.optimizers
+        [arguments.tokens],
+        arguments.batches,
+        arguments.rates,
+        arguments.embedding_ratios,
+        arguments.head_ratios,
+        arguments.optimizers,
     )
-    with Workers(sorted(os.sched_getaffinity(0))) as workers:
-        futures = [
-            (values, workers.submit(train, corpus, arguments.width, arguments.tokens, *values))
-            for values in combinations
-        ]
-        for (batch, rate, embedding, head, optimizer), future in futures:
-            row = {"batch_tokens": batch, "rate": rate, "embedding": embedding, "head": head, "optimizer": optimizer}
-            rows.append(row | {"loss": future.result()})
-            print(rows[-1], flush=True)
+    rows = [dict(zip(COLUMNS, values, strict=True)) for values in combinations]
+    rows = side_by_side(train, prepared(arguments.corpus, arguments.out), arguments.width, rows)
     save(
         arguments.out / f"brackets-w{arguments.width}-{arguments.tokens:.0e}.json",
-        stamp() | {"corpus": arguments.corpus, "width": arguments.width, "tokens": arguments.tokens, "rows": rows},
+        stamp() | {"corpus": arguments.corpus, "width": arguments.width, "rows": rows},
     )
 
 
@@ -66,17 +51,7 @@ def train(
 ) -> float:
     """Validation loss, nats per token, of one run with these choices in place of the rules'."""
     optimizers.EMBEDDING_RATE_RATIO, optimizers.HEAD_RATE_RATIO = embedding, head
-    manifest = load(corpus)
-    config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
-    size = count_parameters(config).matmul
-    rules = recipe_for(size, tokens, context=CONTEXT, unique_tokens=manifest.train.num_tokens, seed=0)
-    recipe: Recipe = dataclasses.replace(
-        rules, batch_tokens=batch, num_steps=int(tokens / batch), learning_rate=rate, optimizer=optimizer
-    )
-    trainer = Trainer(config, recipe, open_split(corpus, manifest.train), dtype="bfloat16")
-    while trainer.num_done < recipe.num_steps:
-        trainer.step()
-    return validate(trainer, corpus, num_tokens=200_000, dtype="bfloat16").loss
+    return train_once(corpus, width, tokens, batch_tokens=batch, learning_rate=rate, optimizer=optimizer)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from corpora import CORPORA, save, stamp
+from corpora import CORPORA, STRANGERS, save, stamp
 from isoflop.core.products import LawPoint
 from isoflop.core.records import PilotFinished, read_records
 from isoflop.law.fit import fit
@@ -21,26 +21,23 @@ from isoflop.law.prior import Prior
 from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
-from isoflop.text.demo import demo_files
-from isoflop.text.prepare import load, prepare
+from isoflop.text.prepare import load
 from isoflop.train.pilot import PilotJob, run_pilot
 from isoflop.train.workers import Workers
+from runs import CONTEXT, NUM_VAL_TOKENS, prepared
 
 HORIZONS = (1e6, 4e6)
 SHARES = (0.25, 0.5, 1.0)
-CONTEXT = 256
 NOISE_NATS = 0.012
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", choices=list(CORPORA))
+    parser.add_argument("corpus", choices=[*CORPORA, *STRANGERS])
     parser.add_argument("--widths", nargs="+", type=int, default=[32, 64, 128])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    corpus = arguments.out / "corpus"
-    if not (corpus / "manifest.json").exists():
-        prepare(CORPORA[arguments.corpus] or demo_files(), corpus)
+    prepared(arguments.corpus, arguments.out)
     jobs = [job(width, tokens, arguments.out) for tokens in HORIZONS[::-1] for width in arguments.widths[::-1]]
     with Workers(sorted(os.sched_getaffinity(0))) as workers:
         for future in [workers.submit(run_pilot, each) for each in jobs]:
@@ -81,7 +78,7 @@ def job(width: int, tokens: float, out: Path) -> PilotJob:
         branch_steps=[round(num_steps * share) for share in SHARES],
         seconds=1e9,
         dtype="bfloat16",
-        num_val_tokens=200_000,
+        num_val_tokens=NUM_VAL_TOKENS,
         corpus=out / "corpus",
         folder=out / "pilots" / run,
         records=out / "records.jsonl",

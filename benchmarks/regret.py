@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", type=Path, required=True, help="a finished study")
     parser.add_argument("--factors", nargs="+", type=float, default=list(FACTORS))
-    parser.add_argument("--dropout", type=float, help="in place of the rule's")
+    parser.add_argument("--dropout", type=float, help="of the models trained; plans themselves use none")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     tune_process(__file__)

@@ -3,27 +3,20 @@
     python benchmarks/repetition.py demo --unique 3e5 --epochs 6 --dropouts 0 0.1 0.2 --decays 0.1 0.3 --out DIR
 
 One run a combination, two side by side, by the recipe's rules but for what is named; prints the validation loss of each
-in nats per token, and first that of as many tokens without repetition.
+in nats per token, and first that of as many tokens with as little repetition as the corpus allows.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
-import os
 from pathlib import Path
+from typing import Any
 
 from corpora import CORPORA, STRANGERS, save, stamp
-from isoflop.model.count import count_parameters
-from isoflop.plan.rules import WEIGHT_DECAY, recipe_for
-from isoflop.plan.shapes import shape
-from isoflop.text.demo import demo_files
-from isoflop.text.prepare import load, open_split, prepare
-from isoflop.train.pilot import validate
-from isoflop.train.trainer import Trainer
-from isoflop.train.workers import Workers
-from prior import CONTEXT
+from isoflop.plan.rules import WEIGHT_DECAY
+from isoflop.text.prepare import load
+from runs import prepared, side_by_side, train_once
 
 
 def main() -> None:
@@ -36,36 +29,26 @@ def main() -> None:
     parser.add_argument("--decays", type=float, nargs="+", default=[WEIGHT_DECAY])
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    corpus = arguments.out / "corpus"
-    if not (corpus / "manifest.json").exists():
-        prepare(CORPORA[arguments.corpus] or demo_files(), corpus)
-    repeated = itertools.product((int(arguments.unique),), arguments.epochs, arguments.dropouts, arguments.decays)
-    plain = [(int(arguments.unique * epochs), 1.0, 0.0, WEIGHT_DECAY) for epochs in arguments.epochs]
-    rows = []
-    with Workers(sorted(os.sched_getaffinity(0))) as workers:
-        futures = [(values, workers.submit(train, corpus, arguments.width, *values)) for values in (*plain, *repeated)]
-        for (unique, epochs, dropout, decay), future in futures:
-            row = {"unique": unique, "epochs": epochs, "dropout": dropout, "decay": decay}
-            rows.append(row | {"loss": future.result()})
-            print(rows[-1], flush=True)
+    corpus = prepared(arguments.corpus, arguments.out)
+    available = load(corpus).train.num_tokens
+    unique = min(int(arguments.unique), available)
+
+    def row(tokens: float, unique: int, dropout: float, decay: float) -> dict[str, Any]:
+        return {"tokens": tokens, "unique": unique, "dropout": dropout, "decay": decay}
+
+    totals = [unique * epochs for epochs in arguments.epochs]
+    plain = [row(total, min(int(total), available), 0.0, WEIGHT_DECAY) for total in totals]
+    choices = itertools.product(totals, [unique], arguments.dropouts, arguments.decays)
+    rows = side_by_side(train, corpus, arguments.width, plain + [row(*choice) for choice in choices])
     save(
-        arguments.out / f"repetition-w{arguments.width}-{arguments.unique:.0e}.json",
+        arguments.out / f"repetition-w{arguments.width}-{unique:.0e}.json",
         stamp() | {"corpus": arguments.corpus, "width": arguments.width, "rows": rows},
     )
 
 
-def train(corpus: Path, width: int, unique: int, epochs: float, dropout: float, decay: float) -> float:
+def train(corpus: Path, width: int, tokens: float, unique: int, dropout: float, decay: float) -> float:
     """Validation loss, nats per token, of one run over the first ``unique`` tokens."""
-    manifest = load(corpus)
-    config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
-    size = count_parameters(config).matmul
-    rules = recipe_for(size, unique * epochs, context=CONTEXT, unique_tokens=unique, seed=0)
-    recipe = dataclasses.replace(rules, weight_decay=decay)
-    config = dataclasses.replace(config, dropout=dropout)
-    trainer = Trainer(config, recipe, open_split(corpus, manifest.train), dtype="bfloat16")
-    while trainer.num_done < recipe.num_steps:
-        trainer.step()
-    return validate(trainer, corpus, num_tokens=200_000, dtype="bfloat16").loss
+    return train_once(corpus, width, tokens, unique_tokens=unique, dropout=dropout, weight_decay=decay)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from isoflop.plan.planner import (
     Trunk,
     _memory,
     best,
-    bits_per_nat,
     consider,
     make_plan,
     recipe_of,
@@ -143,10 +142,6 @@ def test_a_speed_that_may_change_is_in_the_forecast(monkeypatch: pytest.MonkeyPa
     for side, slow in (("high", loss[0] / loss[1]), ("low", loss[1] / loss[2])):
         wide, narrow = (abs(math.log(getattr(made, side) / made.central)) for made in (told.forecast.loss, steady))
         assert wide**2 - narrow**2 == pytest.approx(math.log(slow) ** 2, rel=1e-3)
-
-
-def test_bits_per_nat_by_hand() -> None:
-    assert bits_per_nat(manifest()) == pytest.approx(0.25 / math.log(2))
 
 
 def test_repeating_shrinks_the_chosen_model() -> None:

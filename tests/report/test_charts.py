@@ -23,7 +23,7 @@ def of(kind: type) -> list[Any]:
 
 
 def test_every_chart_compiles_to_vega() -> None:
-    promised, factor = plan(), view.bits_per_nat(manifest())
+    promised, factor = plan(), manifest().val.bits_per_nat
     steps, evaluations = of(Step), of(Evaluation)
     samples: list[Any] = monitor_records()
     rows = [view.LedgerRow("corpus", "read", 4.0), view.LedgerRow("train", "productive", 500.0)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from synthetic import START, machine, manifest, matmul, plan, write_records, write_study
+from synthetic import START, machine, matmul, plan, write_records, write_study
 
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.products import Interval, StudyWarning
@@ -107,11 +107,6 @@ def test_validation_ignores_other_splits_and_runs() -> None:
         started(0), evaluated("target", "val", 4.5), evaluated("target", "train", 4.0), evaluated("p1", "val", 5.0)
     )
     assert view.final_loss(study) == 4.5
-
-
-def test_bits_per_nat_by_hand() -> None:
-    # 135,000 validation tokens over 500,000 bytes: 0.27 tokens a byte, 1/ln 2 bits a nat
-    assert view.bits_per_nat(manifest()) == pytest.approx(0.27 * 1.4426950408889634)
 
 
 def test_purchases_put_this_budget_among_the_others() -> None:

@@ -8,6 +8,7 @@ Three counts of parameters are kept apart everywhere, because scaling exponents 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +72,11 @@ class Split:
     shards: list[Shard]
     documents: Shard
     """An int64 array [num_documents, 2]: tokens (with end-of-text) and bytes of each document, in shard order."""
+
+    @property
+    def bits_per_nat(self) -> float:
+        """Bits per byte of one nat per token: tokens / (bytes ln 2)."""
+        return self.num_tokens / self.num_bytes / math.log(2)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def forecast_bits(question: Question, config: ModelConfig, tokens: float) -> Int
     loss = forecast_loss(question, config, tokens)
     spread = math.exp(Z90 * question.heldout_sd)
     heldout = Interval(1.0, 1 / spread, spread)
-    return _product(loss.central * bits_per_nat(question.manifest) * question.heldout_ratio, loss, heldout)
+    return _product(loss.central * question.manifest.val.bits_per_nat * question.heldout_ratio, loss, heldout)
 
 
 def _product(central: float, *factors: Interval) -> Interval:
@@ -185,11 +185,6 @@ def _product(central: float, *factors: Interval) -> Interval:
     low = math.hypot(*(math.log(factor.central / factor.low) for factor in factors))
     high = math.hypot(*(math.log(factor.high / factor.central) for factor in factors))
     return Interval(central, central * math.exp(-low), central * math.exp(high))
-
-
-def bits_per_nat(manifest: CorpusManifest) -> float:
-    """Bits per byte of one nat per token on the validation split."""
-    return manifest.val.num_tokens / manifest.val.num_bytes / math.log(2)
 
 
 def recipe_of(question: Question, choice: Choice) -> Recipe:

@@ -137,7 +137,7 @@ def _mark(size: float, value: float, label: str, *, shape: str, colour: str) -> 
 def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happened: float | None) -> Spec:
     """Pilots by size and loss, coloured by tokens, with curves of equal FLOPs; the law's for the whole budget below.
 
-    ``factor`` turns nats per token into bits per byte (`view.bits_per_nat`).
+    ``factor`` turns nats per token into bits per byte (`Split.bits_per_nat`).
     """
     rows = [
         {

@@ -27,7 +27,7 @@ def training(study: Study) -> Html:
 
 
 def _loss_figure(study: Study, manifest: CorpusManifest, steps: list[Step], evaluations: list[Evaluation]) -> Html:
-    promised = study.plan.forecast.loss.scaled(view.bits_per_nat(manifest)) if study.plan else None
+    promised = study.plan.forecast.loss.scaled(manifest.val.bits_per_nat) if study.plan else None
     finding = f"Training loss after {compact(steps[-1].tokens)} tokens"
     if evaluations:
         reached = evaluations[-1].bits_per_byte
@@ -38,7 +38,7 @@ def _loss_figure(study: Study, manifest: CorpusManifest, steps: list[Step], eval
                 f", {place} the forecast of {bits(promised.central)} [{bits(promised.low)}, {bits(promised.high)}]"
             )
     note = "Blue: training loss and its mean. Orange: validation. Band at the end: the plan's forecast of it, 90 %."
-    factor = manifest.tokens_per_byte / math.log(2)
+    factor = manifest.train.bits_per_nat
     return figure(finding, charts.loss(steps, evaluations, factor, promised), note=note)
 
 

@@ -136,7 +136,7 @@ def law(study: Study) -> Html:
     span = max(point.tokens for point in points) / min(point.tokens for point in points)
     finding = f"{len(points)} pilots of {len(sizes)} sizes over {span:.0f}× in tokens"
     finding += ", and what the law makes of them at the whole budget" if study.plan else ""
-    factor = view.bits_per_nat(study.manifest)
+    factor = study.manifest.val.bits_per_nat
     chart = figure(
         finding,
         charts.isoflop(points, factor, study.plan, study.test_bits),

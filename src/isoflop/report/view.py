@@ -260,7 +260,7 @@ def happened_costs(study: Study) -> tuple[Interval | None, Interval | None, Inte
 
 
 def tokens(study: Study) -> int | None:
-    """Tokens the model was trained on so far."""
+    """Tokens the model was trained on so far; also those behind which better weights were kept (``best_restored``)."""
     steps = target_records(study, Step)
     return steps[-1].tokens if steps else None
 
@@ -304,11 +304,6 @@ def warnings(study: Study) -> list[StudyWarning]:
     found = [warning for product in products if product for warning in product.warnings]
     found += [StudyWarning(record.code, record.message) for record in study.all(Warned)]
     return list(dict.fromkeys(found))
-
-
-def bits_per_nat(manifest: CorpusManifest) -> float:
-    """Factor from nats per token to bits per byte on the validation documents: tokens / (bytes ln 2)."""
-    return manifest.val.num_tokens / (manifest.val.num_bytes * math.log(2))
 
 
 @dataclass(frozen=True)

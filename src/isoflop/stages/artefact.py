@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoflop.core.products import Interval
+from isoflop.core.products import Interval, StudyWarning
 from isoflop.core.session import Session
 from isoflop.model.export import export_model
 from isoflop.report import view
@@ -46,10 +46,18 @@ def _card(study: Study) -> str:
             "",
             "Intervals: 90 %. Time, energy, emissions and cost: up to this export.",
             "",
+            *_warnings(view.warnings(found)),
             "It knows only this text; it is no assistant and may repeat what it was trained on.",
             "",
         ]
     )
+
+
+def _warnings(found: list[StudyWarning]) -> list[str]:
+    """What to know before relying on the model or its figures; nothing where there is nothing."""
+    if not found:
+        return []
+    return ["## Warnings", "", *(f"- `{warning.code}`: {warning.message}" for warning in found), ""]
 
 
 def _card_row(row: view.Comparison) -> str:
