@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.law.copying import ONSET_TOKENS, SCALE, Copying
+from isoflop.law.copying import ONSET_GAIN, ONSET_TOKENS, SCALE, Copying
 
-GAIN = 0.05
+GAIN = ONSET_GAIN
 
 
 def test_nothing_to_copy_changes_nothing() -> None:
@@ -20,7 +20,7 @@ def test_nothing_to_copy_changes_nothing() -> None:
 
 def test_half_is_learnt_at_the_onset_and_all_far_beyond() -> None:
     copying = Copying(GAIN, 1e4)
-    assert copying.factor(ONSET_TOKENS / GAIN).central == pytest.approx(1 - SCALE * GAIN / 2, rel=1e-4)
+    assert copying.factor(ONSET_TOKENS).central == pytest.approx(1 - SCALE * GAIN / 2, rel=1e-4)
     assert copying.factor(1e12).central == pytest.approx(1 - SCALE * GAIN, rel=1e-6)
     assert copying.factor(1e5).central == pytest.approx(1.0, abs=1e-4)
 
@@ -30,7 +30,7 @@ def test_what_the_pilots_have_learnt_is_not_taken_off_again() -> None:
 
 
 def test_the_more_there_is_to_copy_the_sooner_it_is_learnt() -> None:
-    tokens = ONSET_TOKENS / GAIN
+    tokens = ONSET_TOKENS
     little, much = (math.log(Copying(gain, 1e4).factor(tokens).central) / gain for gain in (GAIN / 3, GAIN))
     assert much < 10 * little < 0
 
@@ -42,5 +42,5 @@ def test_the_interval_holds_the_centre_and_never_exceeds_one(gain: float, pilot:
 
 
 def test_pilots_past_the_onset_may_have_learnt_less_than_thought() -> None:
-    factor = Copying(0.2, 3.2e6).factor(30e6)  # onset at 1.65 M tokens, or as late as 3.2 M
+    factor = Copying(0.2, 1.7e6).factor(30e6)  # onset at .91 M tokens, or as late as 1.75 M
     assert factor.low < 0.87 and factor.central > 0.96
