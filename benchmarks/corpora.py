@@ -30,8 +30,12 @@ def run_study(name: str, *, budget: str, out: Path, seed: int = 0) -> dict[str, 
 
     Raises ``RuntimeError`` with its stderr where it fails.
     """
-    texts = [str(path) for path in (CORPORA | STRANGERS)[name]]
-    command = [sys.executable, "-m", "isoflop", "run", *texts, "--budget", budget, "--out", str(out)]
+    return run_texts((CORPORA | STRANGERS)[name], budget=budget, out=out, seed=seed)
+
+
+def run_texts(texts: list[Path], *, budget: str, out: Path, seed: int = 0) -> dict[str, Any]:
+    """The same on texts of one's own."""
+    command = [sys.executable, "-m", "isoflop", "run", *map(str, texts), "--budget", budget, "--out", str(out)]
     started = time.perf_counter()
     done = subprocess.run([*command, "--seed", str(seed), "--json"], capture_output=True, text=True, check=False)
     wall_seconds = time.perf_counter() - started

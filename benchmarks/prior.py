@@ -16,7 +16,7 @@ from pathlib import Path
 from corpora import CORPORA, STRANGERS, save, stamp
 from isoflop.core.products import LawPoint
 from isoflop.core.records import PilotFinished, read_records
-from isoflop.law.fit import fit
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.prior import Prior
 from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
@@ -43,7 +43,7 @@ def main() -> None:
         for future in [workers.submit(run_pilot, each) for each in jobs]:
             future.result()
     points = read_points(arguments.out)
-    laws = {"published": fit(points), "flat": fit(points, prior=Prior.flat(min(p.loss for p in points)))}
+    laws = {"published": fit_pilots(points), "flat": fit_pilots(points, prior=Prior.flat(min(p.loss for p in points)))}
     results = {
         name: {
             "parameters": law.report().parameters,

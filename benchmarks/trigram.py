@@ -25,7 +25,7 @@ from isoflop.core.products import LawPoint
 from isoflop.evaluate.score import bits_per_byte_of
 from isoflop.law import prior as trust
 from isoflop.law.copying import Copying
-from isoflop.law.fit import fit
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.predict import Law
 from isoflop.law.prior import Prior
 from isoflop.report.terminal import facts
@@ -57,8 +57,8 @@ def row(study: Study) -> dict[str, Any]:
         raise SystemExit(f"{study.folder}: too little text to count two trigram models")
     entropy, points = unigram_nats(study), study.law.points
     target, val_bits = target_point(study)
-    with_target = fit([*points, target], prior=Prior.measured(entropy), num_draws=2)
-    laws = {known: fit(points, prior=Prior.measured(entropy, drop=known), num_draws=2) for known in (None, drop)}
+    with_target = fit_pilots([*points, target], prior=Prior.measured(entropy), num_draws=2)
+    laws = {known: fit_pilots(points, prior=Prior.measured(entropy, drop=known), num_draws=2) for known in (None, drop)}
     copying = Copying(told.copy_gain, max(point.tokens for point in points))
     copied = copying.factor(target.tokens).central
     test_bits = float(facts(study.folder)["test_bits_per_byte"])

@@ -121,6 +121,62 @@ def report(study: StudyArgument, as_json: Json = False) -> None:
     typer.echo(json.dumps(facts(study)) if as_json else str(path))
 
 
+@app.command(
+    epilog="Examples:  isoflop fit points.csv --out law.json  |  isoflop fit runs.csv --columns params=N,flops=C,loss=L"
+    "  |  isoflop fit points.csv --form skaling --predict targets.csv --json"
+)
+def fit(
+    points: Annotated[
+        Path, typer.Argument(metavar="CSV", help="Runs: params, tokens (or flops), loss; unique_tokens.")
+    ],
+    form: Annotated[str, typer.Option(help="A form by name; auto stacks those that extrapolate best.")] = "auto",
+    columns: Annotated[str | None, typer.Option(help="Your headers: params=N,tokens=D,loss=L.")] = None,
+    bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples behind the intervals.")] = 1000,
+    predict: Annotated[Path | None, typer.Option(help="A CSV file of params, tokens to forecast.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the law here, for isoflop optimum.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a scaling law to a table of runs: forms compared by extrapolation, intervals, and what to distrust."""
+    from isoflop import law_verbs
+    from isoflop.tell import fit_lines
+
+    answer = law_verbs.fit(points, form=form, columns=columns, bootstrap=bootstrap, predict=predict, out=out, seed=seed)
+    typer.echo(json.dumps(answer, indent=2) if as_json else fit_lines(answer))
+
+
+@app.command(
+    epilog="Examples:  isoflop optimum law.json --budget 1e21flop --inference-tokens 2e12  |  "
+    "isoflop optimum law.json --budget 8h --flops-per-second 3e14 --unique-tokens 5e9"
+)
+def optimum(
+    law: Annotated[Path, typer.Argument(metavar="LAW", help="What isoflop fit --out wrote.")],
+    budget: Annotated[str, typer.Option("--budget", "-b", help="1e21flop, 8h, '$500', 20kWh, 5000gCO2e.")],
+    flops_per_second: Annotated[float | None, typer.Option(help="What the machine trains at.")] = None,
+    price_per_hour: PriceOption = None,
+    watts: Annotated[float | None, typer.Option(help="What the machine draws.")] = None,
+    grams_per_kwh: Annotated[float | None, typer.Option(help="CO2e of its electricity.")] = None,
+    unique_tokens: Annotated[float, typer.Option(min=1, help="Distinct tokens there are.")] = float("inf"),
+    inference_tokens: Annotated[float, typer.Option(min=0, help="Tokens to serve over its life.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """The best size and length for a budget under a fitted law."""
+    from isoflop import law_verbs
+    from isoflop.tell import optimum_lines
+
+    answer = law_verbs.optimum(
+        law,
+        budget=budget,
+        flops_per_second=flops_per_second,
+        price_per_hour=price_per_hour,
+        watts=watts,
+        grams_per_kwh=grams_per_kwh,
+        unique_tokens=unique_tokens,
+        inference_tokens=inference_tokens,
+    )
+    typer.echo(json.dumps(answer, indent=2) if as_json else optimum_lines(answer))
+
+
 @app.command(epilog="Example:  isoflop measure --json")
 def measure(as_json: Json = False) -> None:
     """What this machine can do: matrix products, training steps, watts."""

@@ -56,3 +56,45 @@ def machine_lines(machine: dict[str, Any]) -> str:
         for t in machine["timings"]
     ]
     return "\n".join(lines)
+
+
+def fit_lines(answer: dict[str, Any]) -> str:
+    """A fitted law for a person."""
+    lines = [f"{answer['num_points']} runs, {answer['form']} first, in {answer['seconds']:.1f} s"]
+    lines += ["form                  weight   error at costlier runs"]
+    for each in answer["forms"]:
+        error = each["extrapolation_error"]
+        told = "not tested" if error is None else f"{error:.2%}"
+        lines.append(f"  {each['form']:<20}{each['weight']:>6.2f}   {told}")
+    lines.append(f"{answer['form']}{'estimate':>22}{'se':>12}   95 % interval")
+    for name, value in answer["parameters"].items():
+        low, high = (("none" if bound is None else f"{bound:.4g}") for bound in answer["intervals"][name])
+        lines.append(f"  {name:<20}{value:>10.4g}{answer['standard_errors'][name]:>12.3g}   [{low}, {high}]")
+    certified = "certified" if answer["converged"] else "NOT CONVERGED"
+    lines.append(
+        f"objective {answer['objective']:.6g}, {certified}; optima met {answer['num_basins']}, "
+        f"condition {answer['condition_number']:.2g}; residuals {answer['residual_sd']:.2%}"
+    )
+    for place in answer.get("predictions", []):
+        lines.append(
+            f"  N {format_si(place['params'])} D {format_si(place['tokens'])}: "
+            f"{place['loss']:.4f} [{place['low']:.4f}, {place['high']:.4f}] at 90 %"
+        )
+    lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
+    return "\n".join(lines)
+
+
+def optimum_lines(answer: dict[str, Any]) -> str:
+    """The best size for a person."""
+    size, tokens = format_si(answer["params"]), format_si(answer["tokens"])
+    times = answer["flops_of_half_the_size"] / answer["flops"]
+    lines = [
+        f"{answer['flops']:.3g} FLOPs buy {size} parameters on {tokens} tokens:",
+        f"  {answer['loss']:.4f} nats per token [{answer['low']:.4f}, {answer['high']:.4f}] at 90 %",
+        f"  half the size, trained to the same loss, costs {times:.2f} times as much",
+    ]
+    from_flops = answer["diminishing_from_flops"]
+    if from_flops is not None:
+        lines.append(f"  from {from_flops:.3g} FLOPs a doubling gains less than 1 % of the loss")
+    lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
+    return "\n".join(lines)

@@ -1,6 +1,5 @@
 """Runs for the tests of the law: simulated studies, and public ones read from ../shared where it is there."""
 
-import csv
 import math
 from pathlib import Path
 
@@ -8,22 +7,33 @@ import numpy as np
 import pytest
 
 from isoflop.core.products import LawPoint
-from isoflop.law import forms
-from isoflop.law.forms import Array
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
 from isoflop.law.prior import Prior
+from isoflop.law.table import Table
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "scaling"
 
-TRUTH = forms.theta_of(np.array([1.6, 60.0, 300.0, 0.36, 0.31, 1.0, 12.0, 6.0]))
+EIGHT = form_of("coupled")
+"""The form of all eight parameters that these studies speak of."""
+
+TRUTH = EIGHT.theta_of(np.array([1.6, 60.0, 300.0, 0.36, 0.31, 1.0, 12.0, 6.0]))
 """A small byte-pair model's law: at N = 1e5 and D = 4e6, 1.6 + .95 + 2.7 nats a token; Chinchilla's sum."""
 
-COUPLED = forms.theta_of(np.array([1.6, 80.0, 350.0, 0.36, 0.31, 2.0, 12.0, 6.0]))
+COUPLED = EIGHT.theta_of(np.array([1.6, 80.0, 350.0, 0.36, 0.31, 2.0, 12.0, 6.0]))
 """The same with its terms coupled: 1.6 + (1.27^2 + 3.14^2)^(1/2)."""
 
 LAWS = [("repeated_chinchilla", TRUTH), ("coupled", TRUTH), ("coupled", COUPLED)]
 """Forms, each with a law that obeys it."""
 
 GRID = [(size, size * ratio) for size in (4e4, 1.2e5, 3.6e5, 1e6) for ratio in (8.0, 20.0, 50.0)]
+
+
+def loss(theta: Array, size: Array, tokens: Array, unique: Array, *, form: str = "coupled") -> Array:
+    """Nats per token of ``form`` with those of theta's eight parameters [..., 8] that it has."""
+    chosen = form_of(form)
+    values = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (size, tokens, unique)))
+    index = [EIGHT.index(name) for name in chosen.parameters]
+    return chosen.loss(theta[..., index], dict(zip((PARAMS, TOKENS, UNIQUE), values, strict=True)))
 
 
 def point(size: float, tokens: float, loss: float, *, unique: float = 1e12, noise: float = 0.0) -> LawPoint:
@@ -41,8 +51,8 @@ def study(
     """Runs over ``grid`` that obey coupled (repeated_chinchilla at p = 1), with noise of sd ``noise`` nats."""
     rng = np.random.default_rng(seed)
     size, tokens = np.array(grid).T
-    loss = forms.loss(theta, size, tokens, np.full(len(grid), unique), form="coupled")
-    measured = loss + noise * rng.standard_normal(len(grid))
+    true = loss(theta, size, tokens, np.full(len(grid), unique))
+    measured = true + noise * rng.standard_normal(len(grid))
     return [
         point(*where, float(value), unique=unique, noise=noise) for where, value in zip(grid, measured, strict=True)
     ]
@@ -58,15 +68,17 @@ def about(points: list[LawPoint]) -> Prior:
     )
 
 
-def hoffmann_runs() -> list[LawPoint]:
-    """The 240 runs of Hoffmann et al. 2022, Fig. 4 that Besiroglu et al. 2024 keep; D = C / 6N."""
+def hoffmann_runs() -> Table:
+    """The 245 runs of Hoffmann et al. 2022, Fig. 4 that Besiroglu et al. 2024 extracted; D = C / 6N."""
     path = SHARED / "epoch_chinchilla" / "svg_extracted_data.csv"
     if not path.exists():
         pytest.skip("../shared/data/scaling/epoch_chinchilla is absent")
-    rows = list(csv.DictReader(path.open()))
-    runs = [(float(row["Model Size"]), float(row["Training FLOP"]), float(row["loss"])) for row in rows]
-    points = [point(size, flops / (6 * size), loss) for size, flops, loss in runs]
-    return sorted(points, key=lambda run: run.loss)[:-5]
+    return Table.read(path, names={"params": "Model Size", "flops": "Training FLOP"})
+
+
+def kept_by_besiroglu(runs: Table) -> Table:
+    """All but the five of highest loss, in the file's order."""
+    return runs.take(np.sort(np.argsort(runs.loss)[:-5]))
 
 
 def repeated_runs() -> tuple[Array, Array, Array, Array]:
@@ -76,5 +88,6 @@ def repeated_runs() -> tuple[Array, Array, Array, Array]:
     if not all(path.exists() for path in paths):
         pytest.skip("../shared/data/scaling/scalebench is absent")
     rows = [row for path in paths for row in parquet.read_table(path).to_pylist()]
-    size, tokens, unique, loss = np.array([[r["params"], r["tokens"], r["unique_tokens"], r["loss"]] for r in rows]).T
-    return size, tokens, unique, loss
+    names = ("params", "tokens", "unique_tokens", "loss")
+    size, tokens, unique, measured = np.array([[row[name] for name in names] for row in rows]).T
+    return size, tokens, unique, measured

@@ -1,15 +1,21 @@
 """Minima of IsoFLOP groups, found or refused, and the law's own compute-optimal size against its closed form."""
 
+import csv
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from law_studies import LAWS, study
+from law_studies import LAWS, SHARED, study
 
-from isoflop.law.fit import fit
-from isoflop.law.forms import Array
-from isoflop.law.isoflop import EdgeMinimum, compute_optimal, isoflop_minimum
+from isoflop.core.errors import TableError
+from isoflop.law.forms import PARAMS, TOKENS, Array
+from isoflop.law.isoflop import EdgeMinimum, PowerLaw, akima, approach_2, isoflop_minimum
+from isoflop.law.optimum import Allocation, for_flops, optimum
+from isoflop.law.pilots import fit_pilots
+from isoflop.law.predict import Law
 from isoflop.law.prior import Prior
+from isoflop.law.table import FLOPS, LOSS, Table
 
 
 @given(bottom=st.floats(1.2e5, 8e5), curvature=st.floats(0.01, 1.0), seed=st.integers(0, 1000))
@@ -48,21 +54,71 @@ def test_sizes_that_make_no_curve_are_refused(sizes: list[float]) -> None:
         isoflop_minimum(sizes, [3.0, 2.0, 3.0])
 
 
+def compute_optimal(law: Law, flops: float, *, unique_tokens: float = np.inf) -> Allocation:
+    return optimum(lambda params, tokens: law.loss(params, tokens, unique_tokens), for_flops(flops))
+
+
 @pytest.mark.parametrize(("form", "truth"), LAWS)
 def test_compute_optimal_agrees_with_the_closed_form(form: str, truth: Array) -> None:
     """Hoffmann et al. 2022, eq. 4: N = G (C / 6)^(beta / (alpha + beta)), G with the p-th root of alpha / beta."""
-    law = fit(study(truth), prior=Prior.flat(3.0), form=form, num_draws=10)
+    law = fit_pilots(study(truth), prior=Prior.flat(3.0), form=form, num_draws=10)
     p = law.report().parameters
-    balance = (p["alpha"] / p["beta"]) ** (1 / p["p"])
+    balance = (p["alpha"] / p["beta"]) ** (1 / p.get("p", 1.0))
     gain = (balance * p["A"] / p["B"]) ** (1 / (p["alpha"] + p["beta"]))
-    size, tokens = compute_optimal(law, 1e15)
-    assert size == pytest.approx(gain * (1e15 / 6) ** (p["beta"] / (p["alpha"] + p["beta"])), rel=0.002)
-    assert size * tokens == pytest.approx(1e15 / 6)
+    found = compute_optimal(law, 1e15)
+    assert found.params == pytest.approx(gain * (1e15 / 6) ** (p["beta"] / (p["alpha"] + p["beta"])), rel=1e-5)
+    assert found.params * found.tokens == pytest.approx(1e15 / 6)
 
 
 def test_scarce_data_moves_the_optimum_to_fewer_repetitions() -> None:
     """Repeated tokens are worth less than fresh ones, so tokens give way to parameters."""
-    law = fit(study(unique=2e6), num_draws=10)
-    _, fresh = compute_optimal(law, 1e14)
-    _, scarce = compute_optimal(law, 1e14, unique_tokens=1e6)
-    assert 1e6 < scarce < fresh
+    law = fit_pilots(study(unique=2e6), num_draws=10)
+    fresh, scarce = (compute_optimal(law, 1e14, unique_tokens=unique) for unique in (np.inf, 1e6))
+    assert 1e6 < scarce.tokens < fresh.tokens
+
+
+def test_akima_by_hand() -> None:
+    """Knots' slopes of y = |x| at -2 .. 2: all straight but at 0, where both sides are equally so and the mean is 0."""
+    x = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    assert akima(x, np.abs(x), x) == pytest.approx(np.abs(x))
+    # between 0 and 1 a cubic from slope 0 to slope 1 through (0, 0) and (1, 1): 2 t^2 - t^3
+    assert akima(x, np.abs(x), np.array([0.5])) == pytest.approx([2 * 0.25 - 0.125])
+
+
+@given(level=st.floats(-2, 2), slope=st.floats(-2, 2))
+def test_akima_continues_lines(level: float, slope: float) -> None:
+    x = np.array([0.0, 0.3, 1.0, 2.5, 2.6, 4.0])
+    at = np.linspace(0.0, 4.0, 33)
+    assert akima(x, level + slope * x, at) == pytest.approx(level + slope * at, abs=1e-12)
+
+
+def test_a_power_law_goes_through_its_points() -> None:
+    law = PowerLaw.through(np.array([1e12, 1e14, 1e16]), np.array([3e5, 3e6, 3e7]))
+    assert law.exponent == pytest.approx(0.5) and law(1e18) == pytest.approx(3e8)
+    with pytest.raises(TableError, match="fewer than two costs"):
+        PowerLaw.through(np.array([1e12]), np.array([3e5]))
+
+
+def test_porian_exponents() -> None:
+    """Porian et al. 2024: 15 exponents of their released points, at least 13 within .01 (scaling.md sec. 4)."""
+    folder = SHARED / "porian_resolving"
+    if not folder.exists():
+        pytest.skip("../shared/data/scaling/porian_resolving is absent")
+    with (folder / "isoflop_points_tidy.csv").open() as file:
+        runs = list(csv.DictReader(file))
+    with (folder / "published_fits_tidy.csv").open() as file:
+        published = {setting(row): float(row["ptw_n_exponent"]) for row in csv.DictReader(file)}
+    errors = []
+    for which, exponent in published.items():
+        rows = [row for row in runs if setting(row) == which]
+        columns = {ours: [float(row[theirs]) for row in rows] for ours, theirs in PORIAN.items()}
+        errors.append(abs(approach_2(Table.of(columns), reading="akima").law.exponent - exponent))
+    assert len(errors) == 15
+    assert sum(error <= 0.0105 for error in errors) >= 13
+
+
+PORIAN = {PARAMS: "n", TOKENS: "t", FLOPS: "flops", LOSS: "loss"}
+
+
+def setting(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("dataset", "hparams", "warmup", "decay", "param_count", "val", "source_file"))

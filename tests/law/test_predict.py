@@ -8,22 +8,24 @@ from law_studies import COUPLED, about, study
 
 from isoflop.core.codec import decode, encode
 from isoflop.core.products import LawReport
-from isoflop.law.fit import fit
-from isoflop.law.forms import PARAMETERS
+from isoflop.law.forms import form_of
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.predict import Law
 
 
 @pytest.fixture(scope="module", params=["coupled", "repeated_chinchilla"])
 def law(request: pytest.FixtureRequest) -> Law:
     points = study(COUPLED, noise=0.02) if request.param == "coupled" else study(noise=0.02)
-    return fit(points, form=request.param, prior=about(points), num_draws=50)
+    return fit_pilots(points, form=request.param, prior=about(points), num_draws=50)
 
 
 def test_a_law_survives_json_exactly(law: Law) -> None:
     copy = Law.from_report(decode(LawReport, json.loads(json.dumps(encode(law.report())))))
     assert copy.report() == law.report()
-    assert tuple(copy.report().parameters) == tuple(copy.report().standard_errors) == PARAMETERS
-    assert np.shape(copy.report().draws) == (50, len(PARAMETERS))
+    assert (
+        tuple(copy.report().parameters) == tuple(copy.report().standard_errors) == form_of(law.report().form).parameters
+    )
+    assert np.shape(copy.report().draws) == (50, len(copy.report().parameters))
     where = np.geomspace(1e5, 1e8, 7), 1e8, 1e6
     for name in ("central", "low", "high"):
         assert np.array_equal(getattr(copy.predict(*where), name), getattr(law.predict(*where), name))
@@ -71,5 +73,5 @@ def test_far_extrapolation_and_unmeasured_repetition_warn(law: Law) -> None:
 
 
 def test_pilots_that_repeat_silence_the_warning() -> None:
-    law = fit(study(noise=0.02, unique=1e6), num_draws=5)
+    law = fit_pilots(study(noise=0.02, unique=1e6), num_draws=5)
     assert law.warnings_for(1e6, 1e7, 1e6) == []

@@ -7,8 +7,8 @@ import pytest
 
 from isoflop.core.products import LawPoint
 from isoflop.law import prior as trust
-from isoflop.law.fit import fit
-from isoflop.law.forms import PARAMETERS
+from isoflop.law.forms import form_of
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.prior import Drop, Prior
 
 
@@ -23,8 +23,11 @@ def test_published_levels_follow_the_lowest_loss() -> None:
 
 def test_the_prior_speaks_of_every_parameter_in_the_order_of_theta() -> None:
     found = Prior.published(4.0)
-    assert PARAMETERS == ("E", "A", "B", "alpha", "beta", "p", "R_D*", "R_N*")
-    assert len(found.mean) == len(found.sd) == len(Prior.flat(4.0).sd) == len(PARAMETERS)
+    eight = form_of("coupled")
+    assert eight.parameters == ("E", "A", "B", "alpha", "beta", "p", "R_D*", "R_N*")
+    assert len(found.mean) == len(found.sd) == len(Prior.flat(4.0).sd) == len(eight.parameters)
+    assert [list(values) for values in found.of(eight)] == [list(found.mean), list(found.sd)]
+    assert list(found.of(form_of("repeated_chinchilla"))[0]) == [*found.mean[:5], *found.mean[6:]]
     assert all(sd > 0 for sd in found.sd)
 
 
@@ -48,7 +51,7 @@ def test_the_drop_follows_the_trigrams() -> None:
 def test_a_known_drop_decides_what_far_tokens_bring_and_nothing_near() -> None:
     points = [LawPoint(str(d), 1e6, d, 1e9, 6e6 * d, 5.0 * (d / 2e5) ** -0.07, 0.01) for d in (2e5, 3e5)]
     small, large = (
-        fit(points, prior=Prior.measured(6.5, drop=Drop(1e6, (2.5e5, 4e6), ratio, 0.005)), num_draws=2)
+        fit_pilots(points, prior=Prior.measured(6.5, drop=Drop(1e6, (2.5e5, 4e6), ratio, 0.005)), num_draws=2)
         for ratio in (-0.20, -0.26)
     )
     for law, ratio in ((small, -0.20), (large, -0.26)):
@@ -63,6 +66,6 @@ def test_a_prior_with_a_centre_does_not_depend_on_where_the_points_lie() -> None
     prior = Prior.measured(6.5)
     assert prior.centre is not None
     one = LawPoint("a", 3e5, 1e6, 1e9, 1.8e12, 4.5, 0.01)
-    law = fit([one], prior=prior, num_draws=2)
+    law = fit_pilots([one], prior=prior, num_draws=2)
     assert float(law.loss(3e5, 1e6, 1e9)) == pytest.approx(4.5, rel=0.01)
     assert law.report().parameters["alpha"] == pytest.approx(prior.mean[3], abs=0.02)

@@ -4,47 +4,49 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from law_studies import GRID, TRUTH
+from law_studies import EIGHT, GRID, TRUTH, loss
 
-from isoflop.law import forms
-from isoflop.law.forms import Array
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
+from isoflop.law.objective import Huber
 from isoflop.law.solve import Problem, best_of, minimise
 
-CENTRED = forms.theta_of(np.array([1.6, 0.9, 1.8, 0.36, 0.31, 1.5, 12.0, 6.0]))
+CENTRED = EIGHT.theta_of(np.array([1.6, 0.9, 1.8, 0.36, 0.31, 1.5, 12.0, 6.0]))
 
 
-def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01, form: str = "chinchilla") -> Problem:
+def problem(*, delta: float = 1.345, sd: float = 0.3, sigma: float = 0.01, form: str = "coupled") -> Problem:
     size, tokens = np.array(GRID).T
     size, tokens = size / 2e5, tokens / 4e6
-    loss = forms.loss(CENTRED, size, tokens, tokens, form=form)
     wiggle = 0.004 * np.cos(np.arange(len(size)))
+    truth = taken_by(form)
     return Problem(
-        form=form,
-        size=size,
-        tokens=tokens,
-        unique=tokens,
-        contrast=np.eye(len(size)),
-        log_losses=(np.log(loss) + wiggle)[None],
+        form=form_of(form),
+        at={PARAMS: size, TOKENS: tokens, UNIQUE: tokens},
+        log_losses=(np.log(loss(CENTRED, size, tokens, tokens, form=form)) + wiggle)[None],
+        cost=Huber(delta),
+        weights=np.ones((1, len(size))),
         sigma=np.full(len(size), sigma),
-        prior_mean=CENTRED[None] + 0.1,
-        prior_sd=np.full(8, sd),
-        delta=delta,
+        prior_mean=truth[None] + 0.1,
+        prior_precision=np.full(len(truth), sd**-2.0),
     )
 
 
+def taken_by(form: str) -> Array:
+    """The parameters of CENTRED that a form has."""
+    return CENTRED[[EIGHT.index(name) for name in form_of(form).parameters]]
+
+
 def taken(given: Problem, rows: list[int], sigma: Array) -> Problem:
-    columns = {name: getattr(given, name)[rows] for name in ("size", "tokens", "unique")}
-    return replace(given, **columns, contrast=np.eye(len(rows)), log_losses=given.log_losses[:, rows], sigma=sigma)
+    at = {name: values[rows] for name, values in given.at.items()}
+    return replace(given, at=at, log_losses=given.log_losses[:, rows], weights=given.weights[:, rows], sigma=sigma)
 
 
 @pytest.mark.parametrize("form", ["chinchilla", "coupled"])
 def test_the_minimum_is_flat_and_below_the_start(form: str) -> None:
-    given = problem(form=form)
-    theta, objective = minimise(given, CENTRED[None] + 0.05)
-    gradient, _ = given.slopes(theta)
-    assert np.abs(gradient).max() < 1e-3
-    assert objective[0] < given.objective(CENTRED[None])[0]
-    for shift in np.eye(8) * 1e-3:
+    given, truth = problem(form=form), taken_by(form)
+    theta, objective = minimise(given, truth[None] + 0.05)
+    assert np.abs(given.slopes(theta).gradient).max() < 1e-3
+    assert objective[0] < given.objective(truth[None])[0]
+    for shift in np.eye(len(truth)) * 1e-3:
         assert given.objective(theta + shift)[0] > objective[0] < given.objective(theta - shift)[0]
 
 
@@ -89,6 +91,17 @@ def test_an_outlier_pulls_with_bounded_force() -> None:
     assert moved[1] > 10 * moved[0]
 
 
+def test_a_weight_of_two_is_the_point_twice() -> None:
+    given = problem()
+    rows = list(range(len(GRID)))
+    twice = taken(given, [*rows, 3], np.append(given.sigma, given.sigma[3]))
+    weights = given.weights.copy()
+    weights[0, 3] = 2.0
+    (first,), _ = minimise(twice, CENTRED[None], tolerance=1e-14)
+    (second,), _ = minimise(replace(given, weights=weights), CENTRED[None], tolerance=1e-14)
+    assert first == pytest.approx(second, abs=1e-7)
+
+
 def test_the_objective_by_hand() -> None:
     """Each of 8 prior terms is (.1 / .3)^2 / 2; the residuals are the wiggle in units of sigma."""
     residuals = 0.4 * np.cos(np.arange(len(GRID)))
@@ -100,3 +113,12 @@ def test_nonsense_is_infinitely_bad() -> None:
     nowhere = TRUTH.copy()
     nowhere[0] = np.nan
     assert problem().objective(nowhere[None])[0] == np.inf
+
+
+def test_a_problem_whose_slopes_overflow_stays_where_it_is() -> None:
+    given = problem()
+    lost = CENTRED.copy()
+    lost[0] = np.nan
+    theta, objective = minimise(given, np.array([CENTRED, lost]))
+    assert np.isfinite(theta[0]).all() and objective[1] == np.inf
+    assert np.isnan(theta[1, 0]) and np.array_equal(theta[1, 1:], lost[1:])

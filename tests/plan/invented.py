@@ -9,7 +9,7 @@ import numpy as np
 
 from isoflop.core.products import CorpusManifest, Interval, LawPoint, Machine, Power, Shard, Split, StepTiming
 from isoflop.law.copying import Copying
-from isoflop.law.fit import fit
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.predict import Law
 from isoflop.machine.throughput import Throughput, fit_throughput
 from isoflop.model.config import ModelConfig
@@ -99,7 +99,7 @@ def law() -> Law:
         for tokens in (1e6, 3e6, 9e6):
             loss = 1.6 + 60 / size**0.36 + 300 / tokens**0.31
             points.append(LawPoint(f"{size:g}-{tokens:g}", size, tokens, 1e12, 6 * size * tokens, loss, 0.012))
-    return fit(points, seed=0)
+    return fit_pilots(points, seed=0)
 
 
 def question(**changes: object) -> Question:

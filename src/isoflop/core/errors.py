@@ -27,6 +27,10 @@ class StudyError(IsoflopError):
     """A study folder that does not fit what is asked of it."""
 
 
+class TableError(IsoflopError):
+    """A table of runs that no law can be fitted to, or a question that a law cannot answer."""
+
+
 class CorruptFileError(IsoflopError):
     """A file whose bytes are not those that were written."""
 

@@ -178,12 +178,24 @@ class LawPoint:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """How sure a fit is to be the best one."""
+
+    objective: float
+    converged: bool
+    num_basins: int
+    """Different optima that the refined starts ended in."""
+    condition_number: float
+    """Of the curvature at the optimum, its parameters scaled to unit diagonal."""
+
+
+@dataclass(frozen=True)
 class LawReport:
     form: str
     parameters: dict[str, float]
     standard_errors: dict[str, float]
     prior_dominated: list[str]
-    """Parameters whose posterior is hardly narrower than their prior: the pilots do not identify them."""
+    """Parameters that the points do not identify: there a prior decides, or nothing does."""
     draws: list[list[float]]
     """Parameter draws, in the order of ``parameters``: predictions' intervals come from them."""
     residual_sd: float
@@ -192,6 +204,20 @@ class LawReport:
     heldout_error: float | None
     """Relative error when the costliest point is predicted from the others."""
     warnings: list[StudyWarning] = field(default_factory=list)
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True)
+class StackReport:
+    """Several forms fitted to the same runs, the best extrapolating first; what ``isoflop fit --out`` writes."""
+
+    laws: list[LawReport]
+    weights: list[float]
+    """Of each form's log loss in the stack's."""
+    extrapolation_errors: list[float | None]
+    """Mean absolute relative error at predicting costlier runs from cheaper ones; None where there are too few."""
+    warnings: list[StudyWarning]
+    seconds: float
 
 
 # plan.json ---------------------------------------------------------------------------------------------------

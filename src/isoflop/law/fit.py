@@ -1,245 +1,131 @@
-"""The scaling law of a study: fitted by maximum a posteriori, with draws that carry its uncertainty.
-
-Intervals come from randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every draw perturbs the
-log losses by their noise and the prior means by their spread, and fits again. On a linear model this samples the
-posterior exactly; ``tests/law/test_fit.py`` measures the coverage on this one by simulation.
-"""
+"""From a table of runs to a law: forms chosen by how they extrapolate, each with its intervals and certificate."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoflop.core.errors import StudyError
-from isoflop.core.products import LawPoint, LawReport, StudyWarning
-from isoflop.law import forms
-from isoflop.law import prior as trust
-from isoflop.law.forms import PARAMETERS, Array
-from isoflop.law.predict import Law
-from isoflop.law.prior import Drop, Prior
-from isoflop.law.solve import Problem, best_of, minimise
+from isoflop.core.errors import TableError
+from isoflop.core.products import Certificate, LawPoint, LawReport, StackReport, StudyWarning
+from isoflop.law.checks import fit_warnings, table_warnings
+from isoflop.law.choose import LEAST_WEIGHT, Score, predicted, scores, weights
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Form, form_of
+from isoflop.law.identify import unidentified
+from isoflop.law.leverage import leverage
+from isoflop.law.objective import Cost, Huber
+from isoflop.law.resample import Way, resampled
+from isoflop.law.search import Optimum, best_fit
+from isoflop.law.stack import Stack
+from isoflop.law.table import LOSS, Table
 
-_GAUSSIAN_SHARE = math.erf(trust.HUBER_DELTA / math.sqrt(2))
-"""E[w z^2] of a standard normal z under Huber's weights w = min(1, delta / |z|): by parts, P(|z| <= delta)."""
+AUTO = "auto"
+FRESH = ("chinchilla", "skaling", "kaplan", "bounded")
+REPEATED = ("muennighoff", "repeated_chinchilla", "coupled", "bounded_epochs")
+DENSE = ("farseer",)
+"""Tried where there are at least so many runs of so many sizes:"""
+DENSE_RUNS, DENSE_SIZES = 80, 8
 
 
 def fit(
-    points: Sequence[LawPoint],
+    table: Table,
     *,
-    prior: Prior | None = None,
-    form: str = "coupled",
-    num_draws: int = 400,
+    form: str = AUTO,
+    cost: Cost | None = None,
+    way: Way = "points",
+    num_draws: int = 1000,
     seed: int = 0,
-) -> Law:
-    """Fits ``form`` (one of ``forms.FORMS``) to finished runs under ``prior`` (default ``Prior.published``).
+    noise: float = 0.0,
+) -> Stack:
+    """Fits one form by name, or a stack of all that suit the table.
 
-    Points count by the sd of their log loss: noise / loss, and a misfit of the form that grows until it explains the
-    residuals. Raises ``StudyError`` where there are no points or a number in one is not positive and finite.
+    ``cost`` is Hoffmann's Huber(1e-3) unless given; ``way`` and ``noise`` say how runs are resampled
+    (`resample.resampled`). Raises ``TableError`` where the runs cannot determine any form, ``ValueError`` for an
+    unknown one.
     """
-    _check(points)
-    fitted = _maximum(points, prior, form)
-    draws = _draws(fitted, num_draws, seed)
-    prior_dominated = _prior_dominated(fitted.problem, draws)
-    natural_draws = forms.natural(fitted.in_ones(draws))
-    errors = natural_draws.std(axis=0, ddof=1)
-    return Law.from_report(
-        LawReport(
-            form=form,
-            parameters=_named(forms.natural(fitted.in_ones(fitted.theta))),
-            standard_errors=_named(errors),
-            prior_dominated=prior_dominated,
-            draws=natural_draws.tolist(),
-            residual_sd=fitted.residual_sd(),
-            points=list(points),
-            heldout_error=_heldout_error(points, prior, form),
-            warnings=_warnings(points, prior_dominated, source=prior.source if prior else Prior.source),
+    started, cost = time.perf_counter(), cost or Huber()
+    forms = suitable(table) if form == AUTO else [form_of(form)]
+    scored = scores(table, forms, cost=cost)
+    chosen, warned = _chosen(scored) if len(forms) > 1 else ({scored[0].form: 1.0}, [])
+    reports = {
+        name: fit_form(table, form_of(name), cost=cost, way=way, num_draws=num_draws, seed=seed, noise=noise)
+        for name in chosen
+    }
+    order = sorted(chosen, key=lambda name: -chosen[name])
+    errors = {score.form: score.error if np.isfinite(score.error) else None for score in scored}
+    laws = [reports[name][1] for name in order]
+    told = leverage(table, reports[order[0]][0], np.array(list(laws[0].standard_errors.values())))
+    return Stack.from_report(
+        StackReport(
+            laws=laws,
+            weights=[chosen[name] for name in order],
+            extrapolation_errors=[errors[name] for name in order],
+            warnings=[*table_warnings(table), *warned, *fit_warnings(table, laws), *([told.warning()] if told else [])],
+            seconds=time.perf_counter() - started,
         )
     )
 
 
-def fit_hoffmann(points: Sequence[LawPoint], *, form: str = "chinchilla") -> tuple[dict[str, float], float]:
-    """Natural parameters and objective by Hoffmann et al. 2022, eq. 9: the sum of Huber(1e-3) of log residuals.
-
-    For comparison with published fits: no prior, every point counts the same. Raises ``StudyError`` as ``fit`` does.
-    """
-    _check(points)
-    lowest = min(point.loss for point in points)
-    flat = Prior.flat(lowest)
-    problem, *units = _problem(points, flat, form, model_sd=0.0)
-    # Huber_delta(r) = delta^2 Huber_1(r / delta)
-    problem = replace(problem, sigma=np.full(len(points), 1e-3), delta=1.0)
-    theta, _ = best_of(problem, _starts(problem, lowest), iterations=2000)
-    residuals = problem.residuals(theta[None]) * 1e-3
-    in_ones = forms.constrained(forms.rescaled(theta, *units), form)
-    return _named(forms.natural(in_ones)), float(forms.huber(residuals, 1e-3).sum())
+def suitable(table: Table) -> list[Form]:
+    """The forms to try on a table: those that know of repetition where there is some, the richest where runs abound."""
+    repeats = bool(np.any(table.columns[TOKENS] > 1.01 * table.places()[UNIQUE]))
+    dense = len(table) >= DENSE_RUNS and len(np.unique(table.columns[PARAMS])) >= DENSE_SIZES
+    names = REPEATED if repeats else (*FRESH, *(DENSE if dense else ()))
+    return [form_of(name) for name in names if len(form_of(name).parameters) <= len(table)]
 
 
-@dataclass(frozen=True)
-class _Fitted:
-    """A problem, the units of N and D it counts in, and its maximum a posteriori."""
-
-    problem: Problem
-    num_points: int
-    """Rows of the problem that are runs; a last one may belong to the prior."""
-    size_unit: float
-    token_unit: float
-    theta: Array
-
-    def in_ones(self, theta: Array) -> Array:
-        return forms.constrained(forms.rescaled(theta, self.size_unit, self.token_unit), self.problem.form)
-
-    def residual_sd(self) -> float:
-        """Sd of the log-loss residuals, outliers weighted down, over points less effective parameters.
-
-        Effective parameters: the trace of (curvature of the points) (whole curvature)^-1 (Moody 1992). The weights
-        take away a share of Gaussian residuals' squares that is given back, so that the sd is right for them.
-        """
-        theta, runs = self.theta[None], self.problem.first(self.num_points)
-        (_, from_points), (_, from_rows) = runs.slopes(theta), self.problem.slopes(theta)
-        whole = from_rows[0] + np.diag(self.problem.prior_sd**-2.0)
-        num_effective = float(np.trace(np.linalg.solve(whole, from_points[0])))
-        standardised = runs.residuals(theta)[0]
-        squares = runs.weights(standardised) * (standardised * runs.sigma) ** 2
-        return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
+def _chosen(scored: Sequence[Score]) -> tuple[dict[str, float], list[StudyWarning]]:
+    """Weights by form; with too few runs to tell, the form of fewest parameters alone, and a warning."""
+    if not any(np.isfinite(score.error) for score in scored):
+        if not scored:
+            raise TableError("there are fewer runs than any form has parameters", remedy="Add runs")
+        simplest = min(scored, key=lambda score: score.num_parameters)
+        message = f"too few runs to compare forms by extrapolation: {simplest.form} was taken unseen"
+        return {simplest.form: 1.0}, [StudyWarning("form_untested", message)]
+    shares = weights(scored)
+    kept = {score.form: float(share) for score, share in zip(scored, shares, strict=True) if share >= LEAST_WEIGHT}
+    whole = sum(kept.values())
+    return {name: share / whole for name, share in kept.items()}, []
 
 
-def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fitted:
-    """The fit, repeated while the form's misfit must grow for noise and misfit together to explain the residuals.
-
-    Weighting outliers down by a scatter set too small hides part of it, so one step is not enough: the misfit grows
-    to a fixed point (within 2 %).
-    """
-    prior = prior or Prior.published(min(point.loss for point in points))
-    noise = float(np.mean([(point.noise / point.loss) ** 2 for point in points]))
-    model_sd = trust.MODEL_SD
-    for _ in range(20):
-        fitted = _fit_once(points, prior, form, model_sd)
-        needed = math.sqrt(max(fitted.residual_sd() ** 2 - noise, 0.0))
-        if needed <= 1.02 * model_sd:
-            break
-        model_sd = needed
-    return fitted
-
-
-def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Fitted:
-    problem, size_unit, token_unit = _problem(points, prior, form, model_sd)
-    theta, _ = best_of(problem, _starts(problem, min(point.loss for point in points)))
-    return _Fitted(problem, len(points), size_unit, token_unit, theta)
-
-
-def _problem(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> tuple[Problem, float, float]:
-    """The problem in the units of the prior's centre (else the geometric means of N and D), and these two."""
-    size, tokens, unique, loss, noise = np.array(
-        [(p.num_parameters, p.tokens, p.unique_tokens, p.loss, p.noise) for p in points], dtype=float
-    ).T
-    size_unit, token_unit = prior.centre or tuple(float(np.exp(np.log(values).mean())) for values in (size, tokens))
-    problem = Problem(
-        form=form,
-        size=size / size_unit,
-        tokens=tokens / token_unit,
-        unique=unique / token_unit,
-        contrast=np.eye(len(points)),
-        log_losses=np.log(loss)[None],
-        sigma=np.hypot(noise / loss, model_sd * _distance(size * tokens)),
-        prior_mean=np.array([prior.mean]),
-        prior_sd=np.array(prior.sd),
-        delta=trust.HUBER_DELTA,
-    )
-    if prior.drop:
-        problem = _with_drop(problem, prior.drop, size_unit, token_unit)
-    return problem, size_unit, token_unit
-
-
-def _with_drop(problem: Problem, drop: Drop, size_unit: float, token_unit: float) -> Problem:
-    """``problem`` with a last row: the difference of the log losses at the drop's two places."""
-    tokens = np.array(drop.tokens) / token_unit
-    num_runs = len(problem.sigma)
-    contrast = np.zeros((num_runs + 1, num_runs + 2))
-    contrast[:num_runs, :num_runs] = problem.contrast
-    contrast[num_runs, num_runs:] = -1.0, 1.0
-    return replace(
-        problem,
-        size=np.append(problem.size, np.full(2, drop.num_parameters / size_unit)),
-        tokens=np.append(problem.tokens, tokens),
-        unique=np.append(problem.unique, tokens),
-        contrast=contrast,
-        log_losses=np.append(problem.log_losses, [[drop.log_ratio]], axis=1),
-        sigma=np.append(problem.sigma, drop.sd),
+def fit_form(
+    table: Table, form: Form, *, cost: Cost, way: Way, num_draws: int, seed: int, noise: float
+) -> tuple[Optimum, LawReport]:
+    """One form's global optimum with its intervals."""
+    found = best_fit(table, form, cost=cost)
+    draws = found.natural_of(resampled(table, found, way=way, num_draws=num_draws, seed=seed, noise=noise))
+    return found, LawReport(
+        form=form.name,
+        parameters=found.natural(),
+        standard_errors=found.named(np.std(draws, axis=0, ddof=1)),
+        prior_dominated=unidentified(form, draws),
+        draws=draws.tolist(),
+        residual_sd=_residual_sd(table, found),
+        points=_points(table, noise),
+        heldout_error=None,
+        certificate=Certificate(found.objective, found.converged, found.num_basins, found.condition_number),
     )
 
 
-def _distance(flops: Array) -> Array:
-    """How much the form's misfit counts at each point [points]: 1 at the costliest, more the further below it."""
-    result: Array = 1.0 + trust.MISFIT_PER_EFOLD * np.log(flops.max() / flops)
-    return result
+def _residual_sd(table: Table, found: Optimum) -> float:
+    """Root-mean-square log residual over points less parameters."""
+    residuals = np.log(predicted(found, table) / table.loss)
+    return float(np.sqrt(np.sum(residuals**2) / max(len(table) - len(found.theta), 1)))
 
 
-def _starts(problem: Problem, lowest: float) -> Array:
-    """[27, 8]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
-    grid = [
-        (math.log(share * lowest), *[math.log(0.5 * (1 - share) * lowest)] * 2, alpha, beta)
-        for share, alpha, beta in itertools.product((0.3, 0.6, 0.9), (0.2, 0.35, 0.6), (0.2, 0.35, 0.6))
+def _points(table: Table, noise: float) -> list[LawPoint]:
+    columns, flops = table.places(), table.cost
+    unique = np.where(np.isfinite(columns[UNIQUE]), columns[UNIQUE], columns[TOKENS])  # JSON has no infinity
+    return [
+        LawPoint(
+            run=table.rows[i],
+            num_parameters=float(columns[PARAMS][i]),
+            tokens=float(columns[TOKENS][i]),
+            unique_tokens=float(unique[i]),
+            flops=float(flops[i]),
+            loss=float(table.columns[LOSS][i]),
+            noise=noise * float(table.columns[LOSS][i]),
+        )
+        for i in range(len(table))
     ]
-    return np.hstack([np.array(grid), np.tile(problem.prior_mean[:, 5:], (len(grid), 1))])
-
-
-def _draws(fitted: _Fitted, num_draws: int, seed: int) -> Array:
-    """[num_draws, 8] samples of theta by randomise-then-optimise."""
-    rng = np.random.default_rng(seed)
-    problem = fitted.problem
-    perturbed = replace(
-        problem,
-        log_losses=problem.log_losses + problem.sigma * rng.standard_normal((num_draws, len(problem.sigma))),
-        prior_mean=problem.prior_mean + problem.prior_sd * rng.standard_normal((num_draws, len(PARAMETERS))),
-    )
-    theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
-    return theta
-
-
-def _prior_dominated(problem: Problem, draws: Array) -> list[str]:
-    shares = draws.std(axis=0, ddof=1) / problem.prior_sd
-    return [name for name, share in zip(PARAMETERS, shares, strict=True) if share > trust.IDENTIFIED_BELOW]
-
-
-def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -> float | None:
-    """Predicted over measured loss of the costliest point, less 1, from the others; None with fewer than 4 points."""
-    if len(points) < 4:
-        return None
-    costliest = max(points, key=lambda point: point.num_parameters * point.tokens)
-    fitted = _maximum([point for point in points if point is not costliest], prior, form)
-    where = [costliest.num_parameters], [costliest.tokens], [costliest.unique_tokens]
-    predicted = forms.loss(fitted.in_ones(fitted.theta), *where, form=form)[0]
-    return float(predicted / costliest.loss - 1.0)
-
-
-def _warnings(points: Sequence[LawPoint], prior_dominated: list[str], *, source: str) -> list[StudyWarning]:
-    warnings = []
-    num_sizes = len({point.num_parameters for point in points})
-    if num_sizes < 3:
-        message = f"the pilots have {num_sizes} distinct sizes; a law in N needs 3 or more"
-        warnings.append(StudyWarning("too_few_sizes", message))
-    borrowed = [name for name in ("alpha", "beta") if name in prior_dominated]
-    if borrowed:
-        message = f"the pilots do not identify {' and '.join(borrowed)}; there the prior decides: {source}"
-        warnings.append(StudyWarning("exponents_from_prior", message))
-    return warnings
-
-
-def _named(parameters: Array) -> dict[str, float]:
-    return dict(zip(PARAMETERS, parameters.tolist(), strict=True))
-
-
-def _check(points: Sequence[LawPoint]) -> None:
-    if not points:
-        raise StudyError("no finished run to fit a law to", remedy="Let at least one pilot finish")
-    for point in points:
-        positive = (point.num_parameters, point.tokens, point.unique_tokens, point.loss)
-        if not (all(math.isfinite(value) and value > 0 for value in positive) and 0 <= point.noise < math.inf):
-            remedy = "Remove the run from records.jsonl or train it again"
-            raise StudyError(
-                "a size, token count, loss or noise is not a positive number", where=point.run, remedy=remedy
-            )

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from isoflop.core.products import Interval, LawReport, StudyWarning
-from isoflop.law import forms
 from isoflop.law import prior as trust
-from isoflop.law.forms import PARAMETERS, Array
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Form, form_of
 
 _Z90 = 1.6448536269514722
 """Standard normal quantile at 95 %."""
@@ -110,14 +109,18 @@ class Law:
         return max(self._report.residual_sd, math.hypot(noise, trust.MODEL_SD))
 
     @cached_property
+    def _form(self) -> Form:
+        return form_of(self._report.form)
+
+    @cached_property
     def _theta(self) -> Array:
-        return forms.theta_of(np.array([self._report.parameters[name] for name in PARAMETERS]))
+        return self._form.theta_of(np.array([self._report.parameters[name] for name in self._form.parameters]))
 
     @cached_property
     def _theta_draws(self) -> Array:
-        return forms.theta_of(np.array(self._report.draws))
+        return self._form.theta_of(np.array(self._report.draws))
 
     def _evaluate(self, theta: Array, *where: ArrayLike) -> Array:
         arrays = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in where))
-        flat = forms.loss(theta, *(array.ravel() for array in arrays), form=self._report.form)
-        return flat.reshape(theta.shape[:-1] + arrays[0].shape)
+        at = {name: array.ravel() for name, array in zip((PARAMS, TOKENS, UNIQUE), arrays, strict=True)}
+        return self._form.loss(theta, at).reshape(theta.shape[:-1] + arrays[0].shape)

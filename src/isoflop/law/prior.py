@@ -10,6 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from isoflop.law.forms import FORMS, Array, Form
+
+_PARAMETERS = FORMS["coupled"].parameters
+
 ALPHA = (0.34, 0.05)
 """Mean and sd. Hoffmann et al. 2022: .339; Besiroglu et al. 2024: .348; Muennighoff et al. 2023: .353."""
 
@@ -88,7 +94,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Prior:
-    """Mean and standard deviation over (log E, log A0, log B0, alpha, beta, log p, log R_D*, log R_N*)."""
+    """Mean and sd of theta of ``coupled``: (log E, log A0, log B0, alpha, beta, log p, log R_D*, log R_N*)."""
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
@@ -97,6 +103,11 @@ class Prior:
     drop: Drop | None = None
     source: str = "published values"
     """Where the means come from, for messages."""
+
+    def of(self, form: Form) -> tuple[Array, Array]:
+        """Mean and sd [P] of a form whose parameters are some of these."""
+        index = [_PARAMETERS.index(name) for name in form.parameters]
+        return np.array(self.mean)[index], np.array(self.sd)[index]
 
     @staticmethod
     def measured(unigram_nats: float, *, drop: Drop | None = None) -> Prior:

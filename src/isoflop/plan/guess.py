@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.law import forms
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.law.prior import Prior
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
@@ -47,11 +47,13 @@ def guess_target(
     """The shape that minimises the law's prior under the measured time model."""
     prior = Prior.measured(UNIGRAM_NATS)
     assert prior.centre is not None
-    theta = forms.rescaled(np.array(prior.mean), *prior.centre)
+    form = form_of("coupled")
+    theta = form.rescaled(np.array(prior.mean), dict(zip((PARAMS, TOKENS), prior.centre, strict=True)))
 
     def loss(guess: Guess) -> float:
-        size = count_parameters(guess.config).matmul
-        return float(forms.loss(theta, [size], [guess.tokens], [unique_tokens], form="coupled")[0])
+        where = (float(count_parameters(guess.config).matmul), guess.tokens, unique_tokens)
+        at = {name: np.array([value]) for name, value in zip((PARAMS, TOKENS, UNIQUE), where, strict=True)}
+        return float(form.loss(theta, at)[0])
 
     guesses = []
     for config in shapes:

@@ -12,7 +12,7 @@ from isoflop.core.records import PilotFinished, read_records
 from isoflop.core.session import Session
 from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts
-from isoflop.law.fit import fit
+from isoflop.law.pilots import fit_pilots
 from isoflop.law.prior import Drop, Prior
 from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.study import Study
@@ -43,7 +43,7 @@ def fit_law(study: Study, session: Session) -> None:
         overlap = heldout_overlap(study)
         counted = count_trigrams(study)
         prior = Prior.measured(unigram_nats(study), drop=counted.drop)
-        law = fit(points, prior=prior, seed=study.given.seed)
+        law = fit_pilots(points, prior=prior, seed=study.given.seed)
     study.decide("heldout_ratio", counted.heldout_ratio, rule="test over validation bits per byte of a trigram model")
     study.decide("copy_gain", counted.copy_gain, rule="share of its loss that copying within the context saves")
     if drop := counted.drop:

@@ -1,0 +1,27 @@
+"""Which parameters the runs decide, by how far the refits of resampled runs agree."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from isoflop.law.forms import Array, Form
+
+WIDE = np.log(10.0)
+"""A positive parameter whose 90 % interval spans more than a factor of ten is not identified,"""
+LOOSE = 1.5
+"""nor is an exponent whose 90 % interval is wider than so many times its median."""
+
+
+def unidentified(form: Form, draws: Array) -> list[str]:
+    """Names of the parameters that natural ``draws`` [K, P] leave open; one that is no number anywhere is open too."""
+    open_ones = []
+    for name, values in zip(form.parameters, draws.T, strict=True):
+        finite = np.isfinite(values)
+        low, median, high = np.quantile(np.where(finite, values, np.inf), [0.05, 0.5, 0.95])
+        if name in form.logarithmic:
+            tight = low > 0 and high < np.inf and np.log(high / low) < WIDE
+        else:
+            tight = high < np.inf and high - low < LOOSE * abs(median)
+        if not tight:
+            open_ones.append(name)
+    return open_ones

@@ -1,0 +1,61 @@
+"""Runs that bend the law: far outside the scatter of the others, and the fit moves when they go.
+
+The five runs of highest loss in Hoffmann et al. 2022, Fig. 4 move the exponent of the best size from .51 to .56
+(scaling.md sec. 4); a law should say so by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from isoflop.core.products import StudyWarning
+from isoflop.law.forms import Array
+from isoflop.law.search import Optimum, best_fit
+from isoflop.law.table import Table
+
+FAR = 6.0
+"""Residuals beyond so many robust standard deviations (1.4826 median absolute deviations) are suspects."""
+MOST = 0.1
+"""Share of the runs that may be suspects; more is a form that does not fit, not outliers."""
+TOLD = 1.0
+"""Move of a parameter, in its standard errors, from which suspects are named."""
+_MAD = 1.4826
+
+
+@dataclass(frozen=True)
+class Leverage:
+    """What a few runs do to a fit."""
+
+    rows: list[str]
+    with_them: dict[str, float]
+    """Natural parameters of the fit to all runs, and"""
+    without: dict[str, float]
+    moves: dict[str, float]
+    """Differences in standard errors."""
+
+    def warning(self) -> StudyWarning:
+        """Code ``outlier_leverage``."""
+        name = max(self.moves, key=lambda parameter: self.moves[parameter])
+        rows = ", ".join(self.rows[:8]) + (", …" if len(self.rows) > 8 else "")
+        here, there = self.with_them[name], self.without[name]
+        message = f"{len(self.rows)} runs far off the others ({rows}) decide: "
+        message += f"without them {name} is {there:.4g} instead of {here:.4g}"
+        return StudyWarning("outlier_leverage", message)
+
+
+def leverage(table: Table, optimum: Optimum, standard_errors: Array) -> Leverage | None:
+    """The runs that move a parameter by more than ``TOLD`` of its ``standard_errors`` [P, natural], if any do."""
+    residuals = optimum.problem.residuals(optimum.theta[None])[0]
+    scale = _MAD * float(np.median(np.abs(residuals - np.median(residuals))))
+    suspects = np.abs(residuals) > FAR * scale
+    if not suspects.any() or suspects.mean() > MOST:
+        return None
+    form = optimum.problem.form
+    rest = best_fit(table.take(~suspects), form, cost=optimum.problem.cost)
+    here, there = optimum.natural(), rest.natural()
+    errors = dict(zip(form.parameters, standard_errors, strict=True))
+    moves = {name: abs(there[name] - here[name]) / max(float(errors[name]), 1e-300) for name in form.parameters}
+    rows = [name for name, suspect in zip(table.rows, suspects, strict=True) if suspect]
+    return Leverage(rows, here, there, moves) if max(moves.values()) > TOLD else None

@@ -1,0 +1,234 @@
+"""The scaling law of a study: fitted by maximum a posteriori, with draws that carry its uncertainty.
+
+Intervals come from randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every draw perturbs the
+log losses by their noise and the prior means by their spread, and fits again. On a linear model this samples the
+posterior exactly; ``tests/law/test_fit.py`` measures the coverage on this one by simulation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isoflop.core.errors import StudyError
+from isoflop.core.products import LawPoint, LawReport, StudyWarning
+from isoflop.law import prior as trust
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
+from isoflop.law.objective import Huber
+from isoflop.law.predict import Law
+from isoflop.law.prior import Drop, Prior
+from isoflop.law.solve import Problem, best_of, minimise
+from isoflop.law.table import geometric_mean
+
+_GAUSSIAN_SHARE = math.erf(trust.HUBER_DELTA / math.sqrt(2))
+"""E[w z^2] of a standard normal z under Huber's weights w = min(1, delta / |z|): by parts, P(|z| <= delta)."""
+
+
+def fit_pilots(
+    points: Sequence[LawPoint],
+    *,
+    prior: Prior | None = None,
+    form: str = "coupled",
+    num_draws: int = 400,
+    seed: int = 0,
+) -> Law:
+    """Fits ``form`` (``coupled`` or ``repeated_chinchilla``) to finished runs, by default under the published prior.
+
+    Points count by the sd of their log loss: noise / loss, and a misfit of the form that grows until it explains the
+    residuals. Raises ``StudyError`` where there are no points or a number in one is not positive and finite.
+    """
+    _check(points)
+    fitted = _maximum(points, prior, form)
+    draws = _draws(fitted, num_draws, seed)
+    unidentified = _unidentified(fitted.problem, draws)
+    natural_draws = fitted.natural(draws)
+    errors = natural_draws.std(axis=0, ddof=1)
+    return Law.from_report(
+        LawReport(
+            form=form,
+            parameters=fitted.named(fitted.natural(fitted.theta)),
+            standard_errors=fitted.named(errors),
+            prior_dominated=unidentified,
+            draws=natural_draws.tolist(),
+            residual_sd=fitted.residual_sd(),
+            points=list(points),
+            heldout_error=_heldout_error(points, prior, form),
+            warnings=_warnings(points, unidentified, source=prior.source if prior else Prior.source),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A problem, the units of its columns, and its maximum a posteriori."""
+
+    problem: Problem
+    num_points: int
+    """Rows of the problem that are runs; a last one may belong to the prior."""
+    units: dict[str, float]
+    theta: Array
+
+    def natural(self, theta: Array) -> Array:
+        """The parameters [..., P] for N and D in ones."""
+        form = self.problem.form
+        return form.natural(form.rescaled(theta, self.units))
+
+    def named(self, parameters: Array) -> dict[str, float]:
+        return dict(zip(self.problem.form.parameters, parameters.tolist(), strict=True))
+
+    def residual_sd(self) -> float:
+        """Sd of the log-loss residuals, outliers weighted down, over points less effective parameters.
+
+        Effective parameters: the trace of (curvature of the points) (whole curvature)^-1 (Moody 1992). The weights
+        take away a share of Gaussian residuals' squares that is given back, so that the sd is right for them.
+        """
+        theta, runs = self.theta[None], self.problem.first(self.num_points)
+        whole = self.problem.slopes(theta).above[0]
+        from_points = runs.slopes(theta).above[0] - np.diag(runs.prior_precision)
+        num_effective = float(np.trace(np.linalg.solve(whole, from_points)))
+        standardised = runs.residuals(theta)[0]
+        squares = runs.cost.weight(standardised) * (standardised * runs.sigma) ** 2
+        return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
+
+
+def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fitted:
+    """The fit, repeated while the form's misfit must grow for noise and misfit together to explain the residuals.
+
+    Weighting outliers down by a scatter set too small hides part of it, so one step is not enough: the misfit grows
+    to a fixed point (within 2 %).
+    """
+    prior = prior or Prior.published(min(point.loss for point in points))
+    noise = float(np.mean([(point.noise / point.loss) ** 2 for point in points]))
+    model_sd = trust.MODEL_SD
+    for _ in range(20):
+        fitted = _fit_once(points, prior, form, model_sd)
+        needed = math.sqrt(max(fitted.residual_sd() ** 2 - noise, 0.0))
+        if needed <= 1.02 * model_sd:
+            break
+        model_sd = needed
+    return fitted
+
+
+def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Fitted:
+    problem, units = _problem(points, prior, form, model_sd)
+    theta, _ = best_of(problem, _starts(problem, min(point.loss for point in points)))
+    return _Fitted(problem, len(points), units, theta)
+
+
+def _problem(
+    points: Sequence[LawPoint], prior: Prior, form_name: str, model_sd: float
+) -> tuple[Problem, dict[str, float]]:
+    """The problem in the units of the prior's centre (else the geometric means of N and D), and these."""
+    form = form_of(form_name)
+    size, tokens, unique, loss, noise = np.array(
+        [(p.num_parameters, p.tokens, p.unique_tokens, p.loss, p.noise) for p in points], dtype=float
+    ).T
+    size_unit, token_unit = prior.centre or (geometric_mean(size), geometric_mean(tokens))
+    means, sds = prior.of(form)
+    problem = Problem(
+        form=form,
+        at={PARAMS: size / size_unit, TOKENS: tokens / token_unit, UNIQUE: unique / token_unit},
+        log_losses=np.log(loss)[None],
+        cost=Huber(trust.HUBER_DELTA),
+        weights=np.ones((1, len(points))),
+        sigma=np.hypot(noise / loss, model_sd * _distance(size * tokens)),
+        prior_mean=means[None],
+        prior_precision=sds**-2.0,
+    )
+    if prior.drop:
+        problem = _with_drop(problem, prior.drop, size_unit, token_unit)
+    return problem, {PARAMS: size_unit, TOKENS: token_unit, UNIQUE: token_unit}
+
+
+def _with_drop(problem: Problem, drop: Drop, size_unit: float, token_unit: float) -> Problem:
+    """``problem`` with a last row: the difference of the log losses at the drop's two places."""
+    tokens = np.array(drop.tokens) / token_unit
+    num_runs = len(problem.sigma)
+    contrast = np.zeros((num_runs + 1, num_runs + 2))
+    contrast[:num_runs, :num_runs] = np.eye(num_runs)
+    contrast[num_runs, num_runs:] = -1.0, 1.0
+    size = np.full(2, drop.num_parameters / size_unit)
+    added = {PARAMS: size, TOKENS: tokens, UNIQUE: tokens}
+    return replace(
+        problem,
+        at={name: np.append(values, added[name]) for name, values in problem.at.items()},
+        contrast=contrast,
+        log_losses=np.append(problem.log_losses, [[drop.log_ratio]], axis=1),
+        weights=np.ones((1, num_runs + 1)),
+        sigma=np.append(problem.sigma, drop.sd),
+    )
+
+
+def _distance(flops: Array) -> Array:
+    """How much the form's misfit counts at each point [points]: 1 at the costliest, more the further below it."""
+    result: Array = 1.0 + trust.MISFIT_PER_EFOLD * np.log(flops.max() / flops)
+    return result
+
+
+def _starts(problem: Problem, lowest: float) -> Array:
+    """[27, P]: three values of each exponent and of E's share of the lowest loss, the rest halved between A0 and B0."""
+    grid = [
+        (math.log(share * lowest), *[math.log(0.5 * (1 - share) * lowest)] * 2, alpha, beta)
+        for share, alpha, beta in itertools.product((0.3, 0.6, 0.9), (0.2, 0.35, 0.6), (0.2, 0.35, 0.6))
+    ]
+    return np.hstack([np.array(grid), np.tile(problem.prior_mean[:, 5:], (len(grid), 1))])
+
+
+def _draws(fitted: _Fitted, num_draws: int, seed: int) -> Array:
+    """[num_draws, P] samples of theta by randomise-then-optimise."""
+    rng = np.random.default_rng(seed)
+    problem = fitted.problem
+    prior_sd = problem.prior_precision**-0.5
+    perturbed = replace(
+        problem,
+        log_losses=problem.log_losses + problem.sigma * rng.standard_normal((num_draws, len(problem.sigma))),
+        prior_mean=problem.prior_mean + prior_sd * rng.standard_normal((num_draws, len(prior_sd))),
+    )
+    theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
+    return theta
+
+
+def _unidentified(problem: Problem, draws: Array) -> list[str]:
+    shares = draws.std(axis=0, ddof=1) * problem.prior_precision**0.5
+    names = problem.form.parameters
+    return [name for name, share in zip(names, shares, strict=True) if share > trust.IDENTIFIED_BELOW]
+
+
+def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -> float | None:
+    """Predicted over measured loss of the costliest point, less 1, from the others; None with fewer than 4 points."""
+    if len(points) < 4:
+        return None
+    costliest = max(points, key=lambda point: point.num_parameters * point.tokens)
+    fitted = _maximum([point for point in points if point is not costliest], prior, form)
+    where = {PARAMS: costliest.num_parameters, TOKENS: costliest.tokens, UNIQUE: costliest.unique_tokens}
+    at = {name: np.array([value / fitted.units[name]]) for name, value in where.items()}
+    return float(fitted.problem.form.loss(fitted.theta, at)[0] / costliest.loss - 1.0)
+
+
+def _warnings(points: Sequence[LawPoint], unidentified: list[str], *, source: str) -> list[StudyWarning]:
+    warnings = []
+    num_sizes = len({point.num_parameters for point in points})
+    if num_sizes < 3:
+        message = f"the pilots have {num_sizes} distinct sizes; a law in N needs 3 or more"
+        warnings.append(StudyWarning("too_few_sizes", message))
+    borrowed = [name for name in ("alpha", "beta") if name in unidentified]
+    if borrowed:
+        message = f"the pilots do not identify {' and '.join(borrowed)}; there the prior decides: {source}"
+        warnings.append(StudyWarning("exponents_from_prior", message))
+    return warnings
+
+
+def _check(points: Sequence[LawPoint]) -> None:
+    if not points:
+        raise StudyError("no finished run to fit a law to", remedy="Let at least one pilot finish")
+    for point in points:
+        positive = (point.num_parameters, point.tokens, point.unique_tokens, point.loss)
+        if not (all(math.isfinite(value) and value > 0 for value in positive) and 0 <= point.noise < math.inf):
+            remedy = "Remove the run from records.jsonl or train it again"
+            raise StudyError(
+                "a size, token count, loss or noise is not a positive number", where=point.run, remedy=remedy
+            )

@@ -1,0 +1,136 @@
+"""The best fit of a form to a table: many starts screened at once, the best refined, and a certificate of the optimum.
+
+Screening 4,500 starts and refining the best of them reaches the optimum that as many full descents reach (scaling.md
+sec. 4); how many different optima the refined starts end in is told, with the gradient and the condition there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from isoflop.core.errors import TableError
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Columns, Form
+from isoflop.law.objective import Cost, Huber
+from isoflop.law.solve import Problem, minimise
+from isoflop.law.table import Table, geometric_mean
+
+NUM_REFINED = 48
+"""Starts that descend, the best after screening."""
+SAME_OPTIMUM = 1e-6
+"""Optima whose objectives differ by less than this share are one basin."""
+CONVERGED = 1e-8
+"""Share of the objective that one more Newton step may promise to take off at a certified optimum."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """A fitted form, and how sure it is that nothing better was missed."""
+
+    problem: Problem
+    units: dict[str, float]
+    theta: Array
+    """[P], for columns in ``units``."""
+    objective: float
+    num_basins: int
+    condition_number: float
+    """Of the curvature at the optimum, its parameters scaled to unit diagonal."""
+    promised_decrease: float
+    """Share of the objective that one more Newton step promises to take off."""
+
+    def natural(self) -> dict[str, float]:
+        """The parameters as people write them, for columns in ones."""
+        return self.named(self.natural_of(self.theta))
+
+    def natural_of(self, theta: Array) -> Array:
+        """The same of other thetas [..., P] in this optimum's units."""
+        form = self.problem.form
+        return form.natural(form.rescaled(theta, self.units))
+
+    def named(self, values: Array) -> dict[str, float]:
+        """By the parameters' names, [P]."""
+        return dict(zip(self.problem.form.parameters, values.tolist(), strict=True))
+
+    def log_loss(self, columns: Columns, theta: Array | None = None) -> Array:
+        """Log loss at columns in ones, [n]; with ``theta`` [..., P] in this optimum's units, [..., n]."""
+        form = self.problem.form
+        at = {name: columns[name] / self.units[name] for name in form.columns}
+        return form.log_loss(self.theta if theta is None else theta, at)
+
+    @property
+    def converged(self) -> bool:
+        return self.promised_decrease < CONVERGED
+
+
+def problem_of(
+    table: Table, form: Form, cost: Cost, *, weights: Array | None = None
+) -> tuple[Problem, dict[str, float]]:
+    """The fit of ``form`` to ``table`` without a prior; every row counts as ``weights`` [points] says, or once."""
+    if len(table) < len(form.parameters):
+        what = f"{len(table)} runs cannot determine the {len(form.parameters)} parameters of {form.name}"
+        raise TableError(what, remedy="Add runs, or choose a form with fewer parameters")
+    columns = table.places()
+    units = {name: geometric_mean(columns[name]) if name in form.centred else 1.0 for name in form.columns}
+    if UNIQUE in units:
+        units[UNIQUE] = units[TOKENS]
+    num = len(form.parameters)
+    problem = Problem(
+        form=form,
+        at={name: columns[name] / units[name] for name in form.columns},
+        log_losses=np.log(table.loss)[None],
+        cost=cost,
+        weights=np.ones((1, len(table))) if weights is None else weights[None],
+        sigma=np.ones(len(table)),
+        prior_mean=np.zeros((1, num)),
+        prior_precision=np.zeros(num),
+    )
+    return problem, units
+
+
+def best_fit(table: Table, form: Form, *, cost: Cost | None = None, weights: Array | None = None) -> Optimum:
+    """The global optimum as far as the form's starts reach. Raises ``TableError`` with too few runs or levels."""
+    _refuse_flat(table, form)
+    problem, units = problem_of(table, form, cost or Huber(), weights=weights)
+    starts = form.starts(problem.at, table.loss)
+    screened = problem.objective(starts)
+    order = np.argsort(screened)[:NUM_REFINED]
+    # a wide cost first: where most residuals are beyond delta the narrow one is nearly flat in all directions
+    wide = replace(problem, cost=Huber(np.inf))
+    near, _ = minimise(wide, starts[order], iterations=30, tolerance=1e-4)
+    reached, objectives = minimise(problem, near, iterations=150)
+    best = int(np.argmin(objectives))
+    (theta,), (objective,) = minimise(problem, reached[[best]], iterations=500, tolerance=1e-13)
+    return Optimum(
+        problem=problem,
+        units=units,
+        theta=theta,
+        objective=float(objective),
+        num_basins=_num_basins(objectives),
+        **_certificate(problem, theta, float(objective)),
+    )
+
+
+def _refuse_flat(table: Table, form: Form) -> None:
+    for name in (PARAMS, TOKENS):
+        if name in form.columns and len(np.unique(table.columns[name])) < 2:
+            remedy = f"Add runs of another {'size' if name == PARAMS else 'length'}"
+            raise TableError(f"all runs have the same {name}: a law in it cannot be fitted", remedy=remedy)
+
+
+def _num_basins(objectives: Array) -> int:
+    """How many distinct levels the refined starts ended at, the best one and those less than twice as bad."""
+    levels = np.sort(objectives[np.isfinite(objectives) & (objectives < 2 * objectives.min())])
+    return 1 + int(np.sum(np.diff(levels) > SAME_OPTIMUM * levels[:-1]))
+
+
+def _certificate(problem: Problem, theta: Array, objective: float) -> dict[str, float]:
+    slopes = problem.slopes(theta[None])
+    curvature, gradient = slopes.own[0], slopes.gradient[0]
+    scale = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
+    eigenvalues = np.linalg.eigvalsh(curvature / np.outer(scale, scale))
+    step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
+    return {
+        "condition_number": float(eigenvalues[-1] / max(eigenvalues[0], 1e-300)),
+        "promised_decrease": float(abs(gradient @ step)) / max(objective, 1e-300),
+    }

@@ -1,0 +1,102 @@
+"""``isoflop fit`` and ``isoflop optimum`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from isoflop.law_verbs import fit, load, optimum
+from toy import isoflop
+
+KEYS = {
+    "form",
+    "parameters",
+    "standard_errors",
+    "intervals",
+    "objective",
+    "converged",
+    "num_basins",
+    "condition_number",
+    "warnings",
+    "seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chinchilla's law with a noise of half a per cent; sizes are called N."""
+    path = tmp_path_factory.mktemp("fit") / "runs.csv"
+    rng = np.random.default_rng(0)
+    lines = ["N,tokens,loss"]
+    for size in np.geomspace(1e7, 1e9, 7):
+        for tokens in np.geomspace(2e8, 2e10, 6):
+            loss = (1.7 + 400 / size**0.34 + 410 / tokens**0.28) * np.exp(0.005 * rng.standard_normal())
+            lines.append(f"{size:.6g},{tokens:.6g},{loss:.5f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_fit_prints_json_and_writes_a_law_that_optimum_reads(runs: Path, tmp_path: Path) -> None:
+    targets, law = tmp_path / "targets.csv", tmp_path / "law.json"
+    targets.write_text("N,tokens\n3e9,6e10\n")
+    arguments = ("fit", runs, "--columns", "params=N", "--bootstrap", 100, "--predict", targets, "--out", law, "--json")
+    done = isoflop(*arguments)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert set(answer) >= KEYS
+    assert answer["converged"] and answer["num_points"] == 42
+    assert sum(each["weight"] for each in answer["forms"]) == pytest.approx(1.0)
+    (place,) = answer["predictions"]
+    truth = 1.7 + 400 / 3e9**0.34 + 410 / 6e10**0.28
+    assert place["low"] < truth < place["high"] and place["loss"] == pytest.approx(truth, rel=0.02)
+    best = isoflop("optimum", law, "--budget", "1e21flop", "--json")
+    assert best.returncode == 0, best.stderr
+    found = json.loads(best.stdout)
+    assert 6 * found["params"] * found["tokens"] == pytest.approx(1e21)
+    assert found["low"] < found["loss"] < found["high"]
+    for command in (("fit", runs, "--columns", "params=N", "--form", "chinchilla"), ("optimum", law, "-b", "1e20flop")):
+        told = isoflop(*command)
+        assert told.returncode == 0 and 2 < len(told.stdout.splitlines()) < 24
+        assert max(map(len, told.stdout.splitlines())) < 200
+
+
+def test_a_law_survives_its_file(runs: Path, tmp_path: Path) -> None:
+    law = tmp_path / "law.json"
+    fit(runs, form="chinchilla", columns="params=N", bootstrap=20, predict=None, out=law, seed=0)
+    answer = optimum(
+        law,
+        budget="1h",
+        flops_per_second=1e17,
+        price_per_hour=None,
+        watts=None,
+        grams_per_kwh=None,
+        unique_tokens=float("inf"),
+        inference_tokens=0.0,
+    )
+    assert answer["flops"] == pytest.approx(3.6e20)
+    stack = load(law)
+    assert stack.optimum(3.6e20).params == answer["params"]
+    law.write_text(law.read_text().replace('"seconds"', '"minutes"'))
+    refused = isoflop("optimum", law, "--budget", "1e20flop")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (("fit", "nowhere.csv"), "nowhere.csv: no such file"),
+        (("fit", "RUNS"), "no column params"),
+        (("fit", "RUNS", "--columns", "params"), "--columns"),
+        (("fit", "RUNS", "--columns", "params=n"), "there is no column n"),
+        (("fit", "RUNS", "--columns", "params=N", "--form", "wave"), "unknown form 'wave'"),
+        (("optimum", "nowhere.json", "--budget", "1e20flop"), "no such file"),
+        (("optimum", "RUNS", "--budget", "1e20flop"), "not"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(runs: Path, arguments: tuple[str, ...], what: str) -> None:
+    done = isoflop(*(str(runs) if part == "RUNS" else part for part in arguments))
+    assert done.returncode == 2
+    assert what in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
