@@ -42,5 +42,5 @@ def test_the_interval_holds_the_centre_and_never_exceeds_one(gain: float, pilot:
 
 
 def test_pilots_past_the_onset_may_have_learnt_less_than_thought() -> None:
-    factor = Copying(0.2, 1.7e6).factor(30e6)  # onset at .91 M tokens, or as late as 1.75 M
+    factor = Copying(0.2, 2.6e6).factor(30e6)  # onset at 1.15 M tokens, or as late as 2.2 M
     assert factor.low < 0.87 and factor.central > 0.96

@@ -67,7 +67,7 @@ def weights(model: Transformer) -> dict[str, Tensor]:
 )
 def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
     study = Study(tmp_path / "study")
-    process = start(write_texts(tmp_path / "texts"), study.folder)
+    process = start(write_texts(tmp_path / "texts", num_files=300), study.folder)
     wait_for_stage(study, stage, process)
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
@@ -96,7 +96,7 @@ def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
 
 def test_terminated_in_training_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     study = Study(tmp_path / "study")
-    command = ["run", write_texts(tmp_path / "texts"), "--budget", BUDGET, "--out", study.folder, "--quiet"]
+    command = ["run", write_texts(tmp_path / "texts", num_files=300), "--budget", BUDGET, "--out", study.folder, "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "isoflop", *map(str, command)], env=environment(), stderr=subprocess.PIPE, text=True
     )
