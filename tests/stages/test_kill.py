@@ -28,6 +28,8 @@ from toy import environment, isoflop, write_texts
 pytestmark = pytest.mark.long
 
 BUDGET = "90s"
+NUM_FILES = 300
+"""Less text bears so few steps that there is hardly a moment to be killed in."""
 
 WAIT = {"prepare": 0.1, "measure": 2.0, "pilots": 4.0, "plan": 0.5, "train": 3.0, "evaluate": 0.5}
 """Seconds into a stage at which it is killed, where not at once."""
@@ -67,7 +69,7 @@ def weights(model: Transformer) -> dict[str, Tensor]:
 )
 def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
     study = Study(tmp_path / "study")
-    process = start(write_texts(tmp_path / "texts", num_files=300), study.folder)
+    process = start(write_texts(tmp_path / "texts", num_files=NUM_FILES), study.folder)
     wait_for_stage(study, stage, process)
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
@@ -95,8 +97,8 @@ def test_killed_and_resumed(tmp_path: Path, stage: str) -> None:
 
 
 def test_terminated_in_training_it_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
-    study = Study(tmp_path / "study")
-    command = ["run", write_texts(tmp_path / "texts", num_files=300), "--budget", BUDGET, "--out", study.folder, "--quiet"]
+    study, texts = Study(tmp_path / "study"), write_texts(tmp_path / "texts", num_files=NUM_FILES)
+    command = ["run", texts, "--budget", BUDGET, "--out", study.folder, "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-m", "isoflop", *map(str, command)], env=environment(), stderr=subprocess.PIPE, text=True
     )
