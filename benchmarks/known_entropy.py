@@ -16,7 +16,7 @@ import numpy as np
 from corpora import run_texts, save, stamp
 from isoflop.report.terminal import facts
 from isoflop.study import Study
-from isoflop.text.entropy import MarkovText
+from isoflop.text.entropy import WORDS_PER_DOCUMENT, MarkovText
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 def write(language: MarkovText, path: Path, num_bytes: float) -> None:
     """About so many bytes of documents, one JSON object a line."""
-    num_documents = round(num_bytes / language.bytes_per_word / 400)
+    num_documents = round(num_bytes / language.bytes_per_word / WORDS_PER_DOCUMENT)
     lines = (json.dumps({"text": document}) for document in language.documents(num_documents))
     path.write_text("\n".join(lines) + "\n")
 

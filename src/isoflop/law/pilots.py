@@ -2,7 +2,7 @@
 
 Intervals come from randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every draw perturbs the
 log losses by their noise and the prior means by their spread, and fits again. On a linear model this samples the
-posterior exactly; ``tests/law/test_fit.py`` measures the coverage on this one by simulation.
+posterior exactly; ``tests/law/test_pilot_law.py`` measures the coverage on this one by simulation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
 from isoflop.law.objective import Huber
 from isoflop.law.predict import Law
 from isoflop.law.prior import Drop, Prior
-from isoflop.law.solve import Problem, best_of, minimise
+from isoflop.law.solve import Fitted, Problem, best_of, minimise
 from isoflop.law.table import geometric_mean
 
 _GAUSSIAN_SHARE = math.erf(trust.HUBER_DELTA / math.sqrt(2))
@@ -45,12 +45,12 @@ def fit_pilots(
     fitted = _maximum(points, prior, form)
     draws = _draws(fitted, num_draws, seed)
     unidentified = _unidentified(fitted.problem, draws)
-    natural_draws = fitted.natural(draws)
+    natural_draws = fitted.natural_of(draws)
     errors = natural_draws.std(axis=0, ddof=1)
     return Law.from_report(
         LawReport(
             form=form,
-            parameters=fitted.named(fitted.natural(fitted.theta)),
+            parameters=fitted.natural(),
             standard_errors=fitted.named(errors),
             prior_dominated=unidentified,
             draws=natural_draws.tolist(),
@@ -63,22 +63,11 @@ def fit_pilots(
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """A problem, the units of its columns, and its maximum a posteriori."""
+class _Posterior(Fitted):
+    """The maximum a posteriori."""
 
-    problem: Problem
     num_points: int
     """Rows of the problem that are runs; a last one may belong to the prior."""
-    units: dict[str, float]
-    theta: Array
-
-    def natural(self, theta: Array) -> Array:
-        """The parameters [..., P] for N and D in ones."""
-        form = self.problem.form
-        return form.natural(form.rescaled(theta, self.units))
-
-    def named(self, parameters: Array) -> dict[str, float]:
-        return dict(zip(self.problem.form.parameters, parameters.tolist(), strict=True))
 
     def residual_sd(self) -> float:
         """Sd of the log-loss residuals, outliers weighted down, over points less effective parameters.
@@ -95,7 +84,7 @@ class _Fitted:
         return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
 
 
-def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fitted:
+def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Posterior:
     """The fit, repeated while the form's misfit must grow for noise and misfit together to explain the residuals.
 
     Weighting outliers down by a scatter set too small hides part of it, so one step is not enough: the misfit grows
@@ -113,10 +102,10 @@ def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Fit
     return fitted
 
 
-def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Fitted:
+def _fit_once(points: Sequence[LawPoint], prior: Prior, form: str, model_sd: float) -> _Posterior:
     problem, units = _problem(points, prior, form, model_sd)
     theta, _ = best_of(problem, _starts(problem, min(point.loss for point in points)))
-    return _Fitted(problem, len(points), units, theta)
+    return _Posterior(problem, units, theta, len(points))
 
 
 def _problem(
@@ -178,7 +167,7 @@ def _starts(problem: Problem, lowest: float) -> Array:
     return np.hstack([np.array(grid), np.tile(problem.prior_mean[:, 5:], (len(grid), 1))])
 
 
-def _draws(fitted: _Fitted, num_draws: int, seed: int) -> Array:
+def _draws(fitted: _Posterior, num_draws: int, seed: int) -> Array:
     """[num_draws, P] samples of theta by randomise-then-optimise."""
     rng = np.random.default_rng(seed)
     problem = fitted.problem
@@ -205,8 +194,8 @@ def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -
     costliest = max(points, key=lambda point: point.num_parameters * point.tokens)
     fitted = _maximum([point for point in points if point is not costliest], prior, form)
     where = {PARAMS: costliest.num_parameters, TOKENS: costliest.tokens, UNIQUE: costliest.unique_tokens}
-    at = {name: np.array([value / fitted.units[name]]) for name, value in where.items()}
-    return float(fitted.problem.form.loss(fitted.theta, at)[0] / costliest.loss - 1.0)
+    log_loss = fitted.log_loss({name: np.array([value]) for name, value in where.items()})[0]
+    return float(np.exp(log_loss) / costliest.loss - 1.0)
 
 
 def _warnings(points: Sequence[LawPoint], unidentified: list[str], *, source: str) -> list[StudyWarning]:

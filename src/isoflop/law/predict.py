@@ -13,7 +13,7 @@ from isoflop.core.products import Interval, LawReport, StudyWarning
 from isoflop.law import prior as trust
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Form, form_of
 
-_Z90 = 1.6448536269514722
+Z90 = 1.6448536269514722
 """Standard normal quantile at 95 %."""
 
 FAR = 30.0
@@ -75,7 +75,7 @@ class Law:
         central = np.log(self.loss(num_parameters, tokens, unique_tokens))
         low, high = np.quantile(np.log(self.draw_losses(num_parameters, tokens, unique_tokens)), [0.05, 0.95], axis=0)
         discrepancy = discrepancy_per_efold * np.maximum(np.log(self.extrapolation(num_parameters, tokens)), 0.0)
-        spread = _Z90 * np.hypot(self.run_sd, discrepancy)
+        spread = Z90 * np.hypot(self.run_sd, discrepancy)
         return Band(
             central=np.exp(central),
             low=np.exp(central - np.hypot(np.maximum(central - low, 0.0), spread)),

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from isoflop.core.errors import TableError
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Columns, Form
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Form
 from isoflop.law.objective import Cost, Huber
-from isoflop.law.solve import Problem, minimise
+from isoflop.law.solve import Fitted, Problem, minimise
 from isoflop.law.table import Table, geometric_mean
 
 NUM_REFINED = 48
@@ -25,38 +25,15 @@ CONVERGED = 1e-8
 
 
 @dataclass(frozen=True)
-class Optimum:
+class Optimum(Fitted):
     """A fitted form, and how sure it is that nothing better was missed."""
 
-    problem: Problem
-    units: dict[str, float]
-    theta: Array
-    """[P], for columns in ``units``."""
     objective: float
     num_basins: int
     condition_number: float
     """Of the curvature at the optimum, its parameters scaled to unit diagonal."""
     promised_decrease: float
     """Share of the objective that one more Newton step promises to take off."""
-
-    def natural(self) -> dict[str, float]:
-        """The parameters as people write them, for columns in ones."""
-        return self.named(self.natural_of(self.theta))
-
-    def natural_of(self, theta: Array) -> Array:
-        """The same of other thetas [..., P] in this optimum's units."""
-        form = self.problem.form
-        return form.natural(form.rescaled(theta, self.units))
-
-    def named(self, values: Array) -> dict[str, float]:
-        """By the parameters' names, [P]."""
-        return dict(zip(self.problem.form.parameters, values.tolist(), strict=True))
-
-    def log_loss(self, columns: Columns, theta: Array | None = None) -> Array:
-        """Log loss at columns in ones, [n]; with ``theta`` [..., P] in this optimum's units, [..., n]."""
-        form = self.problem.form
-        at = {name: columns[name] / self.units[name] for name in form.columns}
-        return form.log_loss(self.theta if theta is None else theta, at)
 
     @property
     def converged(self) -> bool:

@@ -158,6 +158,33 @@ def _step(problem: Problem, theta: Array, damping: Array) -> tuple[Array, Array]
     return theta + step, -0.5 * (slopes.gradient * step).sum(-1)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A solved problem: theta [P] for columns in ``units``."""
+
+    problem: Problem
+    units: dict[str, float]
+    theta: Array
+
+    def natural(self) -> dict[str, float]:
+        """The parameters as people write them, for columns in ones."""
+        return self.named(self.natural_of(self.theta))
+
+    def natural_of(self, theta: Array) -> Array:
+        """The same of other thetas [..., P] in these units."""
+        form = self.problem.form
+        return form.natural(form.rescaled(theta, self.units))
+
+    def named(self, values: Array) -> dict[str, float]:
+        """By the parameters' names, [P]."""
+        return dict(zip(self.problem.form.parameters, values.tolist(), strict=True))
+
+    def log_loss(self, columns: Columns) -> Array:
+        """Log loss at columns in ones, [n]."""
+        form = self.problem.form
+        return form.log_loss(self.theta, {name: columns[name] / self.units[name] for name in form.columns})
+
+
 def best_of(problem: Problem, starts: Array, *, iterations: int = 200) -> tuple[Array, float]:
     """The best minimiser [P] over ``starts`` [S, P] of one problem, and its objective."""
     reached, objectives = minimise(problem, starts, iterations=20)

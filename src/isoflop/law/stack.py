@@ -13,9 +13,7 @@ from numpy.typing import ArrayLike
 from isoflop.core.products import StackReport, StudyWarning
 from isoflop.law.forms import Array
 from isoflop.law.optimum import Allocation, cheapest, for_flops, optimum
-from isoflop.law.predict import Band, Law
-
-_Z90 = 1.6448536269514722
+from isoflop.law.predict import Z90, Band, Law
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Stack:
         bands = [law.predict(params, tokens, unique_tokens) for law in self.laws]
         central, low, high = (np.log([getattr(band, side) for band in bands]) for side in ("central", "low", "high"))
         middle = np.tensordot(self._weights, central, 1)
-        between = _Z90 * np.sqrt(np.tensordot(self._weights, (central - middle) ** 2, 1))
+        between = Z90 * np.sqrt(np.tensordot(self._weights, (central - middle) ** 2, 1))
         below, above = (np.tensordot(self._weights, width, 1) for width in (central - low, high - central))
         return Band(
             central=np.exp(middle),
