@@ -17,7 +17,7 @@ def unidentified(form: Form, draws: Array) -> list[str]:
     open_ones = []
     for name, values in zip(form.parameters, draws.T, strict=True):
         finite = np.isfinite(values)
-        low, median, high = np.quantile(np.where(finite, values, np.inf), [0.05, 0.5, 0.95])
+        low, median, high = np.quantile(np.where(finite, values, np.inf), [0.05, 0.5, 0.95], method="nearest")
         if name in form.logarithmic:
             tight = low > 0 and high < np.inf and np.log(high / low) < WIDE
         else:
