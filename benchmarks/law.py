@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corpora import save, stamp
-from isoflop.law.choose import predicted, relative_error, scores, weights
+from isoflop.law.belief import nearly_best
+from isoflop.law.choose import best_by_form, predicted, relative_error, scores, weights
 from isoflop.law.fit import suitable
-from isoflop.law.forms import form_of
+from isoflop.law.forms import FORMS, form_of
 from isoflop.law.resample import resampled
 from isoflop.law.search import best_fit
 from isoflop.law.table import Table
@@ -55,25 +57,45 @@ def _timed(work: Any) -> float:
 
 
 def extrapolation() -> dict[str, Any]:
+    tables = all_sets()
+    near = {name: table.take(_asked(table)) for name, table in tables.items()}
+    return {"all": _judged(tables, tables), "near": _judged(tables, near)}
+
+
+def _asked(table: Table) -> NDArray[np.bool_]:
+    """The cheapest 70 % of the runs, and of the others those near the frontier."""
+    order = np.argsort(table.cost, kind="stable")
+    result = nearly_best(table)
+    result[order[: int(KNOWN_SHARE * len(table))]] = True
+    return result
+
+
+def _judged(tables: dict[str, Table], asked: dict[str, Table]) -> dict[str, Any]:
+    """Every table's errors on its ``asked`` runs, the medians, and the stack's worst against a table's best form."""
     rows = []
-    for name, table in all_sets().items():
-        order = np.argsort(table.cost, kind="stable")
-        known, rest = np.split(order, [int(KNOWN_SHARE * len(table))])
-        rows.append({"set": name, "runs": len(table)} | errors(table.take(known), table.take(rest)))
+    for name, table in tables.items():
+        count = int(KNOWN_SHARE * len(table))
+        order = np.argsort(asked[name].cost, kind="stable")
+        known, rest = asked[name].take(order[:count]), asked[name].take(order[count:])
+        rows.append({"set": name, "runs": len(table), "asked": len(rest)} | errors(known, rest))
         print(" ".join(f"{k}={v:.3%}" if isinstance(v, float) else f"{k}={v}" for k, v in rows[-1].items()), flush=True)
-    forms = [key for key in rows[0] if key not in ("set", "runs")]
+    forms = [key for key in rows[0] if key not in ("set", "runs", "asked")]
     medians = {form: float(np.median([row[form] for row in rows if form in row])) for form in forms}
-    ratios = [row["stack"] / min(row[form] for form in row if form not in ("set", "runs", "stack")) for row in rows]
+    ratios = [row["stack"] / min(value for form, value in row.items() if form in FORMS) for row in rows]
     return {"medians": medians, "worst_ratio_to_best_form": max(ratios), "rows": rows}
 
 
 def errors(known: Table, rest: Table) -> dict[str, float]:
-    """Error on the rest by form, and the stack's."""
-    forms = suitable(known)
-    forecasts = {form.name: predicted(best_fit(known, form), rest) for form in forms}
-    shares = weights(scores(known, forms))
-    stacked = np.exp(sum(share * np.log(forecasts[form.name]) for share, form in zip(shares, forms, strict=True)))
-    found = {name: relative_error(forecast, rest.loss) for name, forecast in forecasts.items()}
+    """Error on the rest by form, under the belief by which it extrapolates best, and the stack's of all."""
+    scored = scores(known, suitable(known), near=True)
+    forecasts = [predicted(score.candidate.fit(known), rest) for score in scored]
+    stacked = np.exp(weights(scored) @ np.log(forecasts))
+    best = best_by_form(scored)
+    found = {
+        score.candidate.form.name: relative_error(forecast, rest.loss)
+        for score, forecast in zip(scored, forecasts, strict=True)
+        if score in best
+    }
     return found | {"stack": relative_error(stacked, rest.loss)}
 
 

@@ -100,3 +100,38 @@ def test_mistakes_are_told_in_one_line(runs: Path, arguments: tuple[str, ...], w
     done = isoflop(*(str(runs) if part == "RUNS" else part for part in arguments))
     assert done.returncode == 2
     assert what in done.stderr and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("ending", "begins"), [(".html", b"<!doctype html>"), (".png", b"\x89PNG")])
+def test_a_law_is_drawn(runs: Path, tmp_path: Path, ending: str, begins: bytes) -> None:
+    picture = tmp_path / f"law{ending}"
+    fit(runs, form="auto", columns="params=N", bootstrap=20, predict=None, out=None, seed=0, plot=picture)
+    drawn = picture.read_bytes()
+    assert drawn.startswith(begins) and len(drawn) > 20_000
+    if ending == ".html":
+        page = drawn.decode()
+        assert page.count('type="application/json"') == 3 and "What compute buys" in page and "skaling" in page
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--plot", "law.gif"), "no picture that can be drawn"),
+        (("--cost", "mse"), "a stack of forms has its own cost"),
+        (("--hold", "E=1.8"), "parameters can be held of one form alone"),
+        (("--hold", "E=low", "--form", "chinchilla"), "could not convert string to float: 'low'"),
+        (("--cost", "mean", "--form", "chinchilla"), "unknown cost 'mean'"),
+    ],
+)
+def test_what_cannot_be_drawn_or_counted_is_refused(runs: Path, options: tuple[str, ...], message: str) -> None:
+    done = isoflop("fit", runs, "--columns", "params=N", *options)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_costs_differ_and_agree_on_clean_runs(runs: Path) -> None:
+    found = [
+        fit(runs, form="chinchilla", columns="params=N", bootstrap=10, predict=None, out=None, seed=0, cost=cost)
+        for cost in (None, "mse", "student")
+    ]
+    floors = [answer["parameters"]["E"] for answer in found]
+    assert len(set(floors)) == 3 and floors == pytest.approx([1.7] * 3, rel=0.1)

@@ -5,24 +5,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isoflop.law.explore import Explorer
     from isoflop.law.fit import fit
     from isoflop.law.table import Table
 
 __version__ = "0.1.0"
-__all__ = ["Table", "fit"]
+__all__ = ["Explorer", "Table", "fit"]
+_HOMES = {"Explorer": "isoflop.law.explore", "Table": "isoflop.law.table", "fit": "isoflop.law.fit"}
 
 
 def __getattr__(name: str) -> Any:
-    """``fit`` and ``Table``, loaded when first asked for: `import isoflop` alone loads no numpy."""
-    if name == "fit":
-        from isoflop.law.fit import fit
-
-        return fit
-    if name == "Table":
-        from isoflop.law.table import Table
-
-        return Table
+    """What `__all__` names, loaded when first asked for: `import isoflop` alone loads no numpy."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'isoflop' has no attribute {name!r}")

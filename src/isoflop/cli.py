@@ -123,7 +123,7 @@ def report(study: StudyArgument, as_json: Json = False) -> None:
 
 @app.command(
     epilog="Examples:  isoflop fit points.csv --out law.json  |  isoflop fit runs.csv --columns params=N,flops=C,loss=L"
-    "  |  isoflop fit points.csv --form skaling --predict targets.csv --json"
+    "  |  isoflop fit points.csv --form skaling --predict targets.csv --json  |  isoflop fit points.csv --plot law.html"
 )
 def fit(
     points: Annotated[
@@ -132,7 +132,12 @@ def fit(
     form: Annotated[str, typer.Option(help="A form by name; auto stacks those that extrapolate best.")] = "auto",
     columns: Annotated[str | None, typer.Option(help="Your headers: params=N,tokens=D,loss=L.")] = None,
     bootstrap: Annotated[int, typer.Option(min=10, max=100_000, help="Resamples behind the intervals.")] = 1000,
+    cost: Annotated[
+        str | None, typer.Option(help="Of residuals, with --form: huber (as Hoffmann), mse, student.")
+    ] = None,
+    hold: Annotated[str | None, typer.Option(help="Parameters to keep, with --form: E=1.8,alpha=0.34.")] = None,
     predict: Annotated[Path | None, typer.Option(help="A CSV file of params, tokens to forecast.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the law here: .html (a page) or .png.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the law here, for isoflop optimum.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     as_json: Json = False,
@@ -141,17 +146,35 @@ def fit(
     from isoflop import law_verbs
     from isoflop.tell import fit_lines
 
-    answer = law_verbs.fit(points, form=form, columns=columns, bootstrap=bootstrap, predict=predict, out=out, seed=seed)
+    answer = law_verbs.fit(
+        points,
+        form=form,
+        columns=columns,
+        bootstrap=bootstrap,
+        predict=predict,
+        out=out,
+        seed=seed,
+        cost=cost,
+        hold=hold,
+        plot=plot,
+    )
     typer.echo(json.dumps(answer, indent=2) if as_json else fit_lines(answer))
 
 
 @app.command(
     epilog="Examples:  isoflop optimum law.json --budget 1e21flop --inference-tokens 2e12  |  "
-    "isoflop optimum law.json --budget 8h --flops-per-second 3e14 --unique-tokens 5e9"
+    "isoflop optimum law.json --hours 8 --flops-per-second 3e14 --unique-tokens 5e9"
 )
 def optimum(
     law: Annotated[Path, typer.Argument(metavar="LAW", help="What isoflop fit --out wrote.")],
-    budget: Annotated[str, typer.Option("--budget", "-b", help="1e21flop, 8h, '$500', 20kWh, 5000gCO2e.")],
+    budget: Annotated[
+        str | None, typer.Option("--budget", "-b", help="1e21flop, 8h, '$500', 20kWh, 5000gCO2e.")
+    ] = None,
+    flops: Annotated[float | None, typer.Option(help="The budget in FLOPs, or")] = None,
+    hours: Annotated[float | None, typer.Option(help="in hours, or")] = None,
+    dollars: Annotated[float | None, typer.Option(help="in dollars, or")] = None,
+    kwh: Annotated[float | None, typer.Option(help="in kWh, or")] = None,
+    kg_co2e: Annotated[float | None, typer.Option(help="in kg of CO2e.")] = None,
     flops_per_second: Annotated[float | None, typer.Option(help="What the machine trains at.")] = None,
     price_per_hour: PriceOption = None,
     watts: Annotated[float | None, typer.Option(help="What the machine draws.")] = None,
@@ -164,9 +187,10 @@ def optimum(
     from isoflop import law_verbs
     from isoflop.tell import optimum_lines
 
+    amounts = {"flop": flops, "h": hours, "$": dollars, "kWh": kwh, "kgCO2e": kg_co2e}
     answer = law_verbs.optimum(
         law,
-        budget=budget,
+        budget=law_verbs.one_budget(budget, amounts),
         flops_per_second=flops_per_second,
         price_per_hour=price_per_hour,
         watts=watts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +14,30 @@ from isoflop.core.budget import Budget, Rates
 from isoflop.core.errors import CorruptFileError, TableError
 from isoflop.core.files import read_json, write_checked_json
 from isoflop.core.products import LawReport, StackReport
+from isoflop.law.ensemble import scatter_of
 from isoflop.law.fit import AUTO
 from isoflop.law.fit import fit as fit_table
-from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE
-from isoflop.law.optimum import diminishing, price_of_smaller
+from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, form_of
+from isoflop.law.isoflop import approach_2, reading_bias
+from isoflop.law.objective import Cost, Huber, StudentT
+from isoflop.law.optimum import diminishing, for_flops, price_of_smaller
+from isoflop.law.search import best_fit
 from isoflop.law.stack import Stack
 from isoflop.law.table import LOSS, Table
 
 SMALLER = 2.0
 """Times smaller than the best: the model whose price is told."""
+PICTURES = (".html", ".png")
+COSTS = ("huber", "mse", "student")
 GAIN = 0.01
 """A doubling of the FLOPs that lowers the loss by less is said to be past the point of diminishing returns."""
 
 
-def parse_columns(text: str | None) -> dict[str, str]:
+def parse_pairs(text: str | None, option: str, example: str) -> dict[str, str]:
     """``params=N,tokens=D`` as a mapping; `TableError` where it is none."""
     pairs = [part.partition("=") for part in (text or "").split(",") if part.strip()]
     if any(not (name.strip() and theirs.strip()) for name, _, theirs in pairs):
-        raise TableError(f"{text!r} names no columns", where="--columns", remedy="Write for example params=N,tokens=D")
+        raise TableError(f"{text!r} is no list of pairs", where=option, remedy=f"Write for example {example}")
     return {name.strip(): theirs.strip() for name, _, theirs in pairs}
 
 
@@ -43,18 +50,70 @@ def fit(
     predict: Path | None,
     out: Path | None,
     seed: int,
+    cost: str | None = None,
+    hold: str | None = None,
+    plot: Path | None = None,
 ) -> dict[str, Any]:
-    """Fits a law to a CSV file; what ``isoflop fit --json`` prints. Writes the law to ``out`` where that is given."""
+    """Fits a law to a CSV file; what ``isoflop fit --json`` prints.
+
+    Writes the law to ``out`` and its page or picture to ``plot`` where they are given.
+    """
+    if plot and plot.suffix not in PICTURES:
+        raise TableError(f"{plot.name} is no picture that can be drawn", where="--plot", remedy="Use .html or .png")
+    if cost is not None and (cost not in COSTS or form == AUTO):
+        what = f"unknown cost {cost!r}" if cost not in COSTS else "a stack of forms has its own cost"
+        remedy = f"Use one of {', '.join(COSTS)}, with --form chinchilla or another"
+        raise TableError(what, where="--cost", remedy=remedy)
     if form != AUTO and form not in FORMS:
         raise TableError(f"unknown form {form!r}", where="--form", remedy=f"Use auto or one of {', '.join(FORMS)}")
-    names = parse_columns(columns)
+    names = parse_pairs(columns, "--columns", "params=N,tokens=D")
     table = _read(points, names)
     asked = {ours: theirs for ours, theirs in names.items() if ours != LOSS}
     targets = _read(predict, asked, needs_loss=False) if predict else None
-    law = fit_table(table, form=form, num_draws=bootstrap, seed=seed)
+    chosen, held = _cost(table, form, cost), _held(hold, form)
+    law = fit_table(table, form=form, cost=chosen, hold=held, num_draws=bootstrap, seed=seed)
     if out:
         write_checked_json(out, codec.encode(law.report()))
-    return answer(law) | ({"predictions": _predictions(law, targets)} if targets else {})
+    if plot:
+        from isoflop.report.law import write_law  # loads the chart library
+
+        write_law(plot, law, title=points.name)
+    found = answer(law) | {"isoflop": _isoflop(table)}
+    return found | ({"predictions": _predictions(law, targets)} if targets else {})
+
+
+def _cost(table: Table, form: str, name: str | None) -> Cost | None:
+    """The cost of that name; Student's scale is the scatter about Huber's fit."""
+    if name == "mse":
+        return Huber(math.inf)
+    return StudentT(scatter_of(best_fit(table, form_of(form)))) if name == "student" else None
+
+
+def _held(text: str | None, form: str) -> dict[str, float]:
+    """``E=1.8,alpha=.34`` as numbers."""
+    if text and form == AUTO:
+        remedy = "Name one: --form muennighoff"
+        raise TableError("parameters can be held of one form alone", where="--hold", remedy=remedy)
+    try:
+        return {name: float(value) for name, value in parse_pairs(text, "--hold", "E=1.8,alpha=0.34").items()}
+    except ValueError as error:
+        raise TableError(str(error), where="--hold", remedy="Write for example E=1.8,alpha=0.34") from None
+
+
+def _isoflop(table: Table) -> dict[str, Any] | None:
+    """What groups of equal FLOPs say of the best size by themselves; None where fewer than two enclose it."""
+    try:
+        read = approach_2(table)
+        bias = reading_bias(table, best_fit(table, form_of("chinchilla")))
+    except TableError:
+        return None
+    return {
+        "exponent": read.law.exponent,
+        "exponent_bias": bias,
+        "coefficient": read.law.coefficient,
+        "minima": [{"flops": c, "params": n} for c, n in zip(read.flops.tolist(), read.sizes.tolist(), strict=True)],
+        "refused": [{"flops": c, "side": edge.side, "params": edge.size} for c, edge in read.refused.items()],
+    }
 
 
 def answer(law: Stack) -> dict[str, Any]:
@@ -71,7 +130,7 @@ def answer(law: Stack) -> dict[str, Any]:
         "residual_sd": best.residual_sd,
         "unidentified": best.prior_dominated,
         "forms": [
-            {"form": each.form, "weight": weight, "extrapolation_error": error}
+            {"form": each.form, "belief": each.belief, "weight": weight, "extrapolation_error": error}
             for each, weight, error in zip(report.laws, report.weights, report.extrapolation_errors, strict=True)
         ],
         "num_points": len(best.points),
@@ -102,10 +161,13 @@ def optimum(
     def loss(params: Any, tokens: Any) -> Any:
         return law.loss(params, tokens, unique_tokens)
 
+    low, high = np.quantile(law.best_sizes(best.params, for_flops(flops), unique_tokens), [0.05, 0.95]).tolist()
     return {
         "flops": flops,
         "params": best.params,
         "tokens": best.tokens,
+        "params_interval": None if inference_tokens else [low, high],
+        "tokens_interval": None if inference_tokens else [best.tokens * best.params / n for n in (high, low)],
         "loss": float(band.central),
         "low": float(band.low),
         "high": float(band.high),
@@ -115,6 +177,19 @@ def optimum(
         ),
         "warnings": codec.encode(law.warnings_for(best.params, best.tokens, unique_tokens)),
     }
+
+
+def one_budget(budget: str | None, amounts: Mapping[str, float | None]) -> str:
+    """The one budget that was given, in words; ``amounts`` by unit. `TableError` unless there is exactly one."""
+    words = {"flop": "{:g}flop", "h": "{:g}h", "$": "${:g}", "kWh": "{:g}kWh", "kgCO2e": "{:g}kgCO2e"}
+    given = [words[unit].format(amount) for unit, amount in amounts.items() if amount is not None]
+    given += [budget] if budget is not None else []
+    if len(given) != 1:
+        what = f"{len(given)} budgets were given" if given else "no budget was given"
+        raise TableError(
+            what, where="isoflop optimum", remedy="Give one: --flops 1e21, --hours 8, --budget '$500', ..."
+        )
+    return given[0]
 
 
 def load(path: Path) -> Stack:

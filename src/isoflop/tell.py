@@ -61,11 +61,12 @@ def machine_lines(machine: dict[str, Any]) -> str:
 def fit_lines(answer: dict[str, Any]) -> str:
     """A fitted law for a person."""
     lines = [f"{answer['num_points']} runs, {answer['form']} first, in {answer['seconds']:.1f} s"]
-    lines += ["form                  weight   error at costlier runs"]
+    lines += ["form                  weight   error at costlier runs   runs"]
     for each in answer["forms"]:
         error = each["extrapolation_error"]
         told = "not tested" if error is None else f"{error:.2%}"
-        lines.append(f"  {each['form']:<20}{each['weight']:>6.2f}   {told}")
+        counted = {"whole": "all", "near": "those near the frontier"}.get(each["belief"], "all alike")
+        lines.append(f"  {each['form']:<20}{each['weight']:>6.2f}   {told:<22}   {counted}")
     lines.append(f"{answer['form']}{'estimate':>22}{'se':>12}   95 % interval")
     for name, value in answer["parameters"].items():
         low, high = (("none" if bound is None else f"{bound:.4g}") for bound in answer["intervals"][name])
@@ -75,6 +76,11 @@ def fit_lines(answer: dict[str, Any]) -> str:
         f"objective {answer['objective']:.6g}, {certified}; optima met {answer['num_basins']}, "
         f"condition {answer['condition_number']:.2g}; residuals {answer['residual_sd']:.2%}"
     )
+    if read := answer.get("isoflop"):
+        lines.append(
+            f"best size by groups of equal FLOPs: N* ~ C^{read['exponent']:.3f}, of which the reading's own bias is "
+            f"{read['exponent_bias']:+.3f}; {len(read['minima'])} groups, {len(read['refused'])} refused"
+        )
     for place in answer.get("predictions", []):
         lines.append(
             f"  N {format_si(place['params'])} D {format_si(place['tokens'])}: "
@@ -84,12 +90,16 @@ def fit_lines(answer: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _between(sizes: list[float] | None) -> str:
+    return f" (best size {format_si(sizes[0])} to {format_si(sizes[1])} at 90 %)" if sizes else ""
+
+
 def optimum_lines(answer: dict[str, Any]) -> str:
     """The best size for a person."""
     size, tokens = format_si(answer["params"]), format_si(answer["tokens"])
     times = answer["flops_of_half_the_size"] / answer["flops"]
     lines = [
-        f"{answer['flops']:.3g} FLOPs buy {size} parameters on {tokens} tokens:",
+        f"{answer['flops']:.3g} FLOPs buy {size} parameters on {tokens} tokens{_between(answer['params_interval'])}:",
         f"  {answer['loss']:.4f} nats per token [{answer['low']:.4f}, {answer['high']:.4f}] at 90 %",
         f"  half the size, trained to the same loss, costs {times:.2f} times as much",
     ]

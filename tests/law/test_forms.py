@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from law_studies import EIGHT, loss, repeated_runs
 
-from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, Array, Form, form_of
+from isoflop.law.forms import BATCH, FORMS, LEARNING_RATE, PARAMS, TOKENS, UNIQUE, VOCABULARY, Array, Form, form_of
 from isoflop.law.objective import Huber
 
 REPETITION = math.log(15.387756), math.log(5.309743)
@@ -66,8 +66,9 @@ def test_coupled_with_p_1_is_repeated_chinchilla_exactly(size: float, tokens: fl
     assert coupled == plain
 
 
-def test_only_coupled_and_skaling_have_p() -> None:
-    assert {name for name, form in FORMS.items() if "p" in form.parameters} == {"coupled", "skaling"}
+def test_only_coupled_forms_have_p() -> None:
+    coupled = {"coupled", "skaling", "tuned", "vocabulary"}
+    assert {name for name, form in FORMS.items() if "p" in form.parameters} == coupled
 
 
 @given(
@@ -148,10 +149,10 @@ def test_no_jump_at_the_first_repetition(form: str, theta: Array, size: float, u
 def test_units_change_parameters_and_not_losses(name: str, shift: int, size_unit: float, token_unit: float) -> None:
     form = form_of(name)
     at, theta = some_place(), some_theta(name, shift)
-    units = {PARAMS: size_unit, TOKENS: token_unit if TOKENS in form.centred else 1.0}
-    units[UNIQUE] = units[TOKENS]
+    units = {column: token_unit if column in form.centred else 1.0 for column in form.columns}
+    units |= {PARAMS: size_unit, UNIQUE: units[TOKENS]}
     in_ones = form.rescaled(theta, units)
-    scaled = {column: values * units[column] for column, values in at.items()}
+    scaled = {column: at[column] * units[column] for column in form.columns}
     assert form.loss(in_ones, scaled) == pytest.approx(form.loss(theta, at), rel=1e-7)
 
 
@@ -183,13 +184,33 @@ def some_place() -> dict[str, Array]:
         PARAMS: np.array([0.1, 0.5, 1.0, 3.0, 9.0]),
         TOKENS: np.array([0.3, 2.0, 1.0, 5.0, 0.9]),
         UNIQUE: np.array([1.0, 2.0, 9.0, 0.5, 0.3]),
+        VOCABULARY: np.array([0.5, 1.0, 2.0, 1.0, 3.0]),
+        LEARNING_RATE: np.array([0.2, 1.0, 2.0, 1.0, 0.7]),
+        BATCH: np.array([0.5, 4.0, 1.0, 0.3, 1.0]),
+        "weight_bits": np.array([4.0, 8.0, 16.0, 3.0, 6.0]),
+        "activation_bits": np.array([8.0, 8.0, 16.0, 4.0, 6.0]),
+        "cache_bits": np.array([4.0, 4.0, 16.0, 8.0, 6.0]),
+        "rounded_bits": np.array([3.0, 4.0, 8.0, 16.0, 4.0]),
+        "area": np.array([0.2, 1.5, 0.8, 4.0, 0.8]),
+        "annealing": np.array([0.1, 1e-9, 1.0, 2.0, 0.5]),
     }
 
 
 def some_theta(name: str, seed: int) -> Array:
     """Parameters of a plausible law, in units of its centre."""
     rng, form = np.random.default_rng(seed), form_of(name)
-    centre = {"alpha": 0.35, "beta": 0.3, "gamma": 0.1, "delta": 0.4, "E": 1.5, "R_D*": 10.0, "p": 1.5}
+    centre = {
+        "alpha": 0.35,
+        "beta": 0.3,
+        "gamma": 0.1,
+        "delta": 0.4,
+        "E": 1.5,
+        "R_D*": 10.0,
+        "p": 1.5,
+        "C": 0.1,
+        "phi": 0.2,
+    }
+    centre |= {"r": -0.4, "s": 0.2, "t": 0.1, "u": 0.4, "c_l": 0.01, "c_b": 0.01, "nu": 0.3, "k": 0.5}
     centre |= {"floor_slope": -0.1, "floor_power": 0.1, "coefficient_slope": 0.1, "coefficient_power": -0.2}
     centre |= {"exponent_slope": 0.05, "exponent_power": 0.3, "log_exponent": -1.2}
     values = [centre.get(parameter, 1.0) * np.exp(0.2 * rng.standard_normal()) for parameter in form.parameters]

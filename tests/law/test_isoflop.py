@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from law_studies import LAWS, SHARED, study
 
 from isoflop.core.errors import TableError
-from isoflop.law.forms import PARAMS, TOKENS, Array
-from isoflop.law.isoflop import EdgeMinimum, PowerLaw, akima, approach_2, isoflop_minimum
+from isoflop.law.forms import PARAMS, TOKENS, Array, form_of
+from isoflop.law.isoflop import EdgeMinimum, PowerLaw, akima, approach_2, isoflop_minimum, reading_bias
 from isoflop.law.optimum import Allocation, for_flops, optimum
 from isoflop.law.pilots import fit_pilots
 from isoflop.law.predict import Law
 from isoflop.law.prior import Prior
+from isoflop.law.search import best_fit
 from isoflop.law.table import FLOPS, LOSS, Table
 
 
@@ -122,3 +123,19 @@ PORIAN = {PARAMS: "n", TOKENS: "t", FLOPS: "flops", LOSS: "loss"}
 
 def setting(row: dict[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in ("dataset", "hparams", "warmup", "decay", "param_count", "val", "source_file"))
+
+
+def test_a_reading_knows_its_own_bias() -> None:
+    """Wide groups that wander off their centre: alpha .34, beta .28 give N* the exponent .28 / .62."""
+    rows = []
+    for i, flops in enumerate(np.geomspace(1e17, 1e21, 6)):
+        centre = 0.6 * (flops / 6) ** 0.45 * 1.5**i
+        rows += [(size, flops / 6 / size) for size in centre * np.geomspace(1 / 60, 60, 13)]
+    size, tokens = np.array(rows).T
+    table = Table.of({PARAMS: size, TOKENS: tokens, LOSS: 1.7 + 400 / size**0.34 + 410 / tokens**0.28})
+    fitted, true = best_fit(table, form_of("chinchilla")), 0.28 / 0.62
+    biases = {}
+    for reading in ("parabola", "akima"):
+        biases[reading] = reading_bias(table, fitted, reading=reading)
+        assert approach_2(table, reading=reading).law.exponent - biases[reading] == pytest.approx(true, abs=1e-4)
+    assert abs(biases["parabola"]) > 0.005 > 5 * abs(biases["akima"])

@@ -102,3 +102,13 @@ def test_too_few_runs_and_one_size_are_refused() -> None:
 
 def test_every_form_has_its_name() -> None:
     assert all(form.name == name for name, form in FORMS.items())
+
+
+def test_held_parameters_stay_and_the_others_follow() -> None:
+    held = best_fit(grid(), form_of("chinchilla"), hold={"E": 1.6, "alpha": 0.36})
+    for parameter, value in held.natural().items():
+        assert value == pytest.approx(EIGHT.natural(TRUTH)[EIGHT.index(parameter)], rel=1e-5)
+    wrong = best_fit(grid(), form_of("chinchilla"), hold={"alpha": 0.5}).natural()
+    assert wrong["alpha"] == pytest.approx(0.5, abs=1e-4)
+    with pytest.raises(TableError, match="chinchilla has no parameter gamma to hold"):
+        best_fit(grid(), form_of("chinchilla"), hold={"gamma": 1.0})

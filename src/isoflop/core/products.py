@@ -205,6 +205,8 @@ class LawReport:
     """Relative error when the costliest point is predicted from the others."""
     warnings: list[StudyWarning] = field(default_factory=list)
     certificate: Certificate | None = None
+    belief: str | None = None
+    """How runs were doubted and what was held likely (`law/belief.py`); None where the runs alone decide."""
 
 
 @dataclass(frozen=True)

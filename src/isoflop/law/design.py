@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from isoflop.law.forms import Array
 
 
-def variance_reductions(at_pool: Array, at_targets: Array, noise: float) -> Array:
+def variance_reductions(at_pool: Array, at_targets: Array, noise: float | Array) -> Array:
     """[pool]: by how much observing each run shrinks the targets' summed variance.
 
     ``at_pool`` [K, pool] and ``at_targets`` [K, targets] are log losses of the same K draws.
@@ -30,7 +30,7 @@ def variance_reductions(at_pool: Array, at_targets: Array, noise: float) -> Arra
 
 
 def next_run(
-    at_pool: Array, at_targets: Array, costs: Array, *, noise: float, affordable: NDArray[np.bool_]
+    at_pool: Array, at_targets: Array, costs: Array, *, noise: float | Array, affordable: NDArray[np.bool_]
 ) -> int | None:
     """The affordable run of the largest reduction a FLOP; None where nothing can be afforded or told."""
     worth = np.where(affordable, variance_reductions(at_pool, at_targets, noise) / costs, 0.0)

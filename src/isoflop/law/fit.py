@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.core.errors import TableError
 from isoflop.core.products import Certificate, LawPoint, LawReport, StackReport, StudyWarning
+from isoflop.law.belief import NEAR, WHOLE
 from isoflop.law.checks import fit_warnings, table_warnings
-from isoflop.law.choose import LEAST_WEIGHT, Score, predicted, scores, weights
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Form, form_of
-from isoflop.law.identify import unidentified
+from isoflop.law.choose import LEAST_WEIGHT, Candidate, Score, predicted, scores, weights
+from isoflop.law.ensemble import members_of, noise_of
+from isoflop.law.forms import BATCH, LEARNING_RATE, PARAMS, TOKENS, UNIQUE, Array, form_of
+from isoflop.law.identify import prior_decides, unidentified
 from isoflop.law.leverage import leverage
 from isoflop.law.objective import Cost, Huber
+from isoflop.law.profile import flat
 from isoflop.law.resample import Way, resampled
 from isoflop.law.search import Optimum, best_fit
 from isoflop.law.stack import Stack
@@ -22,10 +25,9 @@ from isoflop.law.table import LOSS, Table
 
 AUTO = "auto"
 FRESH = ("chinchilla", "skaling", "kaplan", "bounded")
+"""Farseer's nine parameters made stacks of these worse on published tables (docs/log.md, 17)."""
 REPEATED = ("muennighoff", "repeated_chinchilla", "coupled", "bounded_epochs")
-DENSE = ("farseer",)
-"""Tried where there are at least so many runs of so many sizes:"""
-DENSE_RUNS, DENSE_SIZES = 80, 8
+TUNED: tuple[str, ...] = ("tuned",)
 
 
 def fit(
@@ -33,6 +35,7 @@ def fit(
     *,
     form: str = AUTO,
     cost: Cost | None = None,
+    hold: Mapping[str, float] | None = None,
     way: Way = "points",
     num_draws: int = 1000,
     seed: int = 0,
@@ -40,72 +43,111 @@ def fit(
 ) -> Stack:
     """Fits one form by name, or a stack of all that suit the table.
 
-    ``cost`` is Hoffmann's Huber(1e-3) unless given; ``way`` and ``noise`` say how runs are resampled
-    (`resample.resampled`). Raises ``TableError`` where the runs cannot determine any form, ``ValueError`` for an
-    unknown one.
+    One form is fitted to the runs alone: ``cost`` is Hoffmann's Huber(1e-3) unless given, parameters in ``hold`` stay;
+    ``way`` and ``noise`` say how runs are resampled (`resample.resampled`). A stack is made to forecast costlier runs:
+    each form is fitted under each belief (`belief`), weighed by how that extrapolates, and the four are not asked.
+
+    Raises ``TableError`` where the runs cannot determine any form, ``ValueError`` for an unknown one.
     """
-    started, cost = time.perf_counter(), cost or Huber()
-    forms = suitable(table) if form == AUTO else [form_of(form)]
-    scored = scores(table, forms, cost=cost)
-    chosen, warned = _chosen(scored) if len(forms) > 1 else ({scored[0].form: 1.0}, [])
-    reports = {
-        name: fit_form(table, form_of(name), cost=cost, way=way, num_draws=num_draws, seed=seed, noise=noise)
-        for name in chosen
-    }
-    order = sorted(chosen, key=lambda name: -chosen[name])
-    errors = {score.form: score.error if np.isfinite(score.error) else None for score in scored}
-    laws = [reports[name][1] for name in order]
-    told = leverage(table, reports[order[0]][0], np.array(list(laws[0].standard_errors.values())))
+    started = time.perf_counter()
+    alone = Candidate(form_of(form), cost=cost or Huber(), hold=hold or {}) if form != AUTO else None
+    candidates = [alone] if alone else suitable(table)
+    scored = scores(table, candidates, near=form == AUTO)
+    chosen, warned = _chosen(scored) if len(scored) > 1 else ([(scored[0], 1.0)], [])
+    draw = _Draw(way, num_draws, seed, noise)
+    laws = [fit_candidate(table, score.candidate, draw) for score, _ in chosen]
     return Stack.from_report(
         StackReport(
             laws=laws,
-            weights=[chosen[name] for name in order],
-            extrapolation_errors=[errors[name] for name in order],
-            warnings=[*table_warnings(table), *warned, *fit_warnings(table, laws), *([told.warning()] if told else [])],
+            weights=[weight for _, weight in chosen],
+            extrapolation_errors=[score.error if np.isfinite(score.error) else None for score, _ in chosen],
+            warnings=[
+                *table_warnings(table),
+                *warned,
+                *fit_warnings(table, laws),
+                *_leverage(table, chosen[0][0].candidate, laws[0]),
+            ],
             seconds=time.perf_counter() - started,
         )
     )
 
 
-def suitable(table: Table) -> list[Form]:
-    """The forms to try on a table: those that know of repetition where there is some, the richest where runs abound."""
+def suitable(table: Table) -> list[Candidate]:
+    """What to try: forms that know of repetition or tuning where there is some.
+
+    Runs that repeat their tokens or stray from the best learning rate are far above the frontier and are just what
+    those forms learn from.
+    """
     repeats = bool(np.any(table.columns[TOKENS] > 1.01 * table.places()[UNIQUE]))
-    dense = len(table) >= DENSE_RUNS and len(np.unique(table.columns[PARAMS])) >= DENSE_SIZES
-    names = REPEATED if repeats else (*FRESH, *(DENSE if dense else ()))
-    return [form_of(name) for name in names if len(form_of(name).parameters) <= len(table)]
+    if {LEARNING_RATE, BATCH} <= table.columns.keys():
+        names, beliefs = TUNED, [WHOLE]
+    elif repeats:
+        names, beliefs = REPEATED, [WHOLE]
+    else:
+        names, beliefs = FRESH, [WHOLE, NEAR]
+    enough = [form_of(name) for name in names if len(form_of(name).parameters) <= len(table)]
+    return [Candidate(form, belief) for form in enough for belief in beliefs]
 
 
-def _chosen(scored: Sequence[Score]) -> tuple[dict[str, float], list[StudyWarning]]:
-    """Weights by form; with too few runs to tell, the form of fewest parameters alone, and a warning."""
+def _chosen(scored: Sequence[Score]) -> tuple[list[tuple[Score, float]], list[StudyWarning]]:
+    """Weights, largest first; with too few runs to tell, the form of fewest parameters alone, and a warning."""
     if not any(np.isfinite(score.error) for score in scored):
-        if not scored:
-            raise TableError("there are fewer runs than any form has parameters", remedy="Add runs")
-        simplest = min(scored, key=lambda score: score.num_parameters)
-        message = f"too few runs to compare forms by extrapolation: {simplest.form} was taken unseen"
-        return {simplest.form: 1.0}, [StudyWarning("form_untested", message)]
+        simplest = min(scored, key=lambda score: len(score.candidate.form.parameters))
+        name = simplest.candidate.form.name
+        message = f"too few runs to compare forms by extrapolation: {name} was taken unseen"
+        return [(simplest, 1.0)], [StudyWarning("form_untested", message)]
     shares = weights(scored)
-    kept = {score.form: float(share) for score, share in zip(scored, shares, strict=True) if share >= LEAST_WEIGHT}
-    whole = sum(kept.values())
-    return {name: share / whole for name, share in kept.items()}, []
+    kept = [(score, float(share)) for score, share in zip(scored, shares, strict=True) if share >= LEAST_WEIGHT]
+    whole = sum(share for _, share in kept)
+    return sorted(((score, share / whole) for score, share in kept), key=lambda pair: -pair[1]), []
 
 
-def fit_form(
-    table: Table, form: Form, *, cost: Cost, way: Way, num_draws: int, seed: int, noise: float
-) -> tuple[Optimum, LawReport]:
-    """One form's global optimum with its intervals."""
-    found = best_fit(table, form, cost=cost)
-    draws = found.natural_of(resampled(table, found, way=way, num_draws=num_draws, seed=seed, noise=noise))
-    return found, LawReport(
+@dataclass(frozen=True)
+class _Draw:
+    """How intervals are drawn."""
+
+    way: Way
+    num_draws: int
+    seed: int
+    noise: float
+
+
+def fit_candidate(table: Table, candidate: Candidate, draw: _Draw) -> LawReport:
+    """One form's optimum with its intervals."""
+    found = candidate.fit(table)
+    form, believed = candidate.form, candidate.belief is not None
+    if believed:
+        thetas = members_of(found, num_members=draw.num_draws, rng=np.random.default_rng(draw.seed))
+    else:
+        thetas = resampled(table, found, way=draw.way, num_draws=draw.num_draws, seed=draw.seed, noise=draw.noise)
+    draws = found.natural_of(thetas)
+    prior_sd = found.problem.prior_precision**-0.5 if believed else None
+    return LawReport(
         form=form.name,
         parameters=found.natural(),
         standard_errors=found.named(np.std(draws, axis=0, ddof=1)),
-        prior_dominated=unidentified(form, draws),
+        prior_dominated=_open(found, draws) if prior_sd is None else prior_decides(form, thetas, prior_sd),
         draws=draws.tolist(),
-        residual_sd=_residual_sd(table, found),
-        points=_points(table, noise),
+        residual_sd=noise_of(found) if believed else _residual_sd(table, found),
+        points=_points(table, draw.noise),
         heldout_error=None,
         certificate=Certificate(found.objective, found.converged, found.num_basins, found.condition_number),
+        belief=candidate.belief.name if candidate.belief else None,
     )
+
+
+def _open(found: Optimum, draws: Array) -> list[str]:
+    """Parameters that the runs leave open: refits to resampled runs differ widely, or a profile hardly rises."""
+    both = {*unidentified(found.problem.form, draws), *flat(found)}
+    return [name for name in found.problem.form.parameters if name in both]
+
+
+def _leverage(table: Table, candidate: Candidate, law: LawReport) -> list[StudyWarning]:
+    """Runs that would bend the leading form, if the runs alone decided."""
+    if len(table) < len(candidate.form.parameters):
+        return []
+    told = leverage(table, best_fit(table, candidate.form), np.array(list(law.standard_errors.values())))
+    return [told.warning()] if told else []
 
 
 def _residual_sd(table: Table, found: Optimum) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from isoflop.law.forms import Array, Form
+from isoflop.law.prior import IDENTIFIED_BELOW
 
 WIDE = np.log(10.0)
 """A positive parameter whose 90 % interval spans more than a factor of ten is not identified,"""
@@ -25,3 +26,9 @@ def unidentified(form: Form, draws: Array) -> list[str]:
         if not tight:
             open_ones.append(name)
     return open_ones
+
+
+def prior_decides(form: Form, thetas: Array, prior_sd: Array) -> list[str]:
+    """Names of the parameters whose spread among ``thetas`` [K, P] is hardly less than before any run."""
+    shares = thetas.std(axis=0, ddof=1) / prior_sd
+    return [name for name, share in zip(form.parameters, shares, strict=True) if share > IDENTIFIED_BELOW]

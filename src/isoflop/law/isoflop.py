@@ -15,8 +15,10 @@ import numpy as np
 
 from isoflop.core.errors import TableError
 from isoflop.core.products import StudyWarning
-from isoflop.law.forms import PARAMS, Array
-from isoflop.law.table import LOSS, Table
+from isoflop.law.forms import PARAMS, TOKENS, Array
+from isoflop.law.optimum import for_flops, optimum
+from isoflop.law.solve import Fitted
+from isoflop.law.table import FLOPS_PER_PARAMETER_TOKEN, LOSS, Table
 
 Reading = Literal["window", "parabola", "akima"]
 WINDOW = 4.0
@@ -152,6 +154,24 @@ def approach_2(table: Table, *, reading: Reading = "akima") -> Frontier:
     costs, sizes = np.array(list(inside)), np.array(list(inside.values()))
     refused = {flops: edge for flops, edge in found.items() if isinstance(edge, EdgeMinimum)}
     return Frontier(costs, sizes, PowerLaw.through(costs, sizes), refused)
+
+
+def reading_bias(table: Table, fitted: Fitted, *, reading: Reading = "akima") -> float:
+    """By how much a reading's exponent of N* is off at these sizes and costs, were ``fitted`` the truth and no noise.
+
+    Groups that are wide, off their centre or few bend it (Open-Athena 2026, arXiv 2603.22339). The reading is taken of
+    the fitted law's own losses where the runs are, and compared with that law's best sizes at the same costs.
+    """
+    columns = table.places()
+    drawn = Table({**table.columns, LOSS: np.exp(fitted.log_loss(columns))}, table.rows)
+    read = approach_2(drawn, reading=reading)
+
+    def loss(params: Array, tokens: Array) -> Array:
+        return np.exp(fitted.log_loss({PARAMS: params, TOKENS: tokens}))
+
+    per_token = float(np.median(table.cost / columns[PARAMS] / columns[TOKENS]))
+    true = np.array([optimum(loss, for_flops(FLOPS_PER_PARAMETER_TOKEN * c / per_token)).params for c in read.flops])
+    return read.law.exponent - PowerLaw.through(read.flops, true).exponent
 
 
 def isoflop_groups(table: Table) -> dict[float, Table]:

@@ -18,6 +18,7 @@ from isoflop.core.errors import StudyError
 from isoflop.core.products import LawPoint, LawReport, StudyWarning
 from isoflop.law import prior as trust
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
+from isoflop.law.identify import prior_decides
 from isoflop.law.objective import Huber
 from isoflop.law.predict import Law
 from isoflop.law.prior import Drop, Prior
@@ -44,7 +45,7 @@ def fit_pilots(
     _check(points)
     fitted = _maximum(points, prior, form)
     draws = _draws(fitted, num_draws, seed)
-    unidentified = _unidentified(fitted.problem, draws)
+    unidentified = prior_decides(fitted.problem.form, draws, fitted.problem.prior_precision**-0.5)
     natural_draws = fitted.natural_of(draws)
     errors = natural_draws.std(axis=0, ddof=1)
     return Law.from_report(
@@ -179,12 +180,6 @@ def _draws(fitted: _Posterior, num_draws: int, seed: int) -> Array:
     )
     theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
     return theta
-
-
-def _unidentified(problem: Problem, draws: Array) -> list[str]:
-    shares = draws.std(axis=0, ddof=1) * problem.prior_precision**0.5
-    names = problem.form.parameters
-    return [name for name, share in zip(names, shares, strict=True) if share > trust.IDENTIFIED_BELOW]
 
 
 def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -> float | None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from isoflop.core.errors import TableError
 from isoflop.core.products import Interval, LawReport, StudyWarning
 from isoflop.law import prior as trust
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Form, form_of
@@ -38,7 +39,8 @@ class Law:
     """A fitted law. All there is to it stands in its report, so ``Law.from_report(law.report())`` equals it exactly.
 
     N counts matmul parameters, D tokens trained, U unique tokens available (``inf`` for data that never repeats);
-    they may be scalars or arrays that broadcast. Losses are nats per token.
+    they may be scalars or arrays that broadcast. Losses are nats per token. Forms that depend on more (bits, a
+    vocabulary) raise ``TableError`` when asked for a loss.
     """
 
     _report: LawReport
@@ -121,6 +123,9 @@ class Law:
         return self._form.theta_of(np.array(self._report.draws))
 
     def _evaluate(self, theta: Array, *where: ArrayLike) -> Array:
+        if self._form.must_be_told:
+            more = ", ".join(self._form.must_be_told)
+            raise TableError(f"{self._form.name} cannot forecast from N and D alone: it also depends on {more}")
         arrays = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in where))
         at = {name: array.ravel() for name, array in zip((PARAMS, TOKENS, UNIQUE), arrays, strict=True)}
         return self._form.loss(theta, at).reshape(theta.shape[:-1] + arrays[0].shape)

@@ -6,22 +6,29 @@ sec. 4); how many different optima the refined starts end in is told, with the g
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from isoflop.core.errors import TableError
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Form
+from isoflop.law.forms import PARAMS, TOKENS, Array, Form
 from isoflop.law.objective import Cost, Huber
 from isoflop.law.solve import Fitted, Problem, minimise
-from isoflop.law.table import Table, geometric_mean
+from isoflop.law.table import Table
 
 NUM_REFINED = 48
 """Starts that descend, the best after screening."""
 SAME_OPTIMUM = 1e-6
 """Optima whose objectives differ by less than this share are one basin."""
+HELD = 1e8
+"""Prior precision of a parameter that is held."""
 CONVERGED = 1e-8
 """Share of the objective that one more Newton step may promise to take off at a certified optimum."""
+
+
+_WORST = 1e300
+"""A finite number for what has none: JSON knows no infinity."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,22 @@ class Optimum(Fitted):
 
 
 def problem_of(
-    table: Table, form: Form, cost: Cost, *, weights: Array | None = None
+    table: Table,
+    form: Form,
+    cost: Cost,
+    *,
+    weights: Array | None = None,
+    units: Mapping[str, float] | None = None,
 ) -> tuple[Problem, dict[str, float]]:
-    """The fit of ``form`` to ``table`` without a prior; every row counts as ``weights`` [points] says, or once."""
-    if len(table) < len(form.parameters):
-        what = f"{len(table)} runs cannot determine the {len(form.parameters)} parameters of {form.name}"
-        raise TableError(what, remedy="Add runs, or choose a form with fewer parameters")
-    columns = table.places()
-    units = {name: geometric_mean(columns[name]) if name in form.centred else 1.0 for name in form.columns}
-    if UNIQUE in units:
-        units[UNIQUE] = units[TOKENS]
-    num = len(form.parameters)
+    """The fit of ``form`` to ``table`` without a prior; every row counts as ``weights`` [points] says, or once.
+
+    Raises ``TableError`` where the table lacks a column of the form.
+    """
+    columns, num = table.places(), len(form.parameters)
+    if missing := [name for name in form.columns if name not in columns]:
+        remedy = f"Add it, or name yours: --columns {missing[0]}=HEADER"
+        raise TableError(f"{form.name} needs a column {missing[0]}", remedy=remedy)
+    units = dict(units or form.units(columns))
     problem = Problem(
         form=form,
         at={name: columns[name] / units[name] for name in form.columns},
@@ -65,13 +77,48 @@ def problem_of(
     return problem, units
 
 
-def best_fit(table: Table, form: Form, *, cost: Cost | None = None, weights: Array | None = None) -> Optimum:
-    """The global optimum as far as the form's starts reach. Raises ``TableError`` with too few runs or levels."""
+def best_fit(
+    table: Table,
+    form: Form,
+    *,
+    cost: Cost | None = None,
+    weights: Array | None = None,
+    hold: Mapping[str, float] | None = None,
+) -> Optimum:
+    """The global optimum as far as the form's starts reach; parameters in ``hold`` (natural) stay as they are.
+
+    Raises ``TableError`` with too few runs or levels, and for a held parameter that the form has not.
+    """
+    _refuse_few(table, form, num_held=len(hold or {}))
     _refuse_flat(table, form)
     problem, units = problem_of(table, form, cost or Huber(), weights=weights)
     starts = form.starts(problem.at, table.loss)
-    screened = problem.objective(starts)
-    order = np.argsort(screened)[:NUM_REFINED]
+    if not hold:
+        return optimum_of(problem, units, starts)
+    ones = dict.fromkeys(units, 1.0)  # only for columns in ones does a held A stay A whatever alpha does
+    problem, _ = problem_of(table, form, cost or Huber(), weights=weights, units=ones)
+    problem, starts = _held(problem, hold, form.rescaled(starts, units))
+    return optimum_of(problem, ones, starts)
+
+
+def _held(problem: Problem, hold: Mapping[str, float], starts: Array) -> tuple[Problem, Array]:
+    """The problem and its starts with some parameters tied to their values."""
+    form = problem.form
+    if unknown := [name for name in hold if name not in form.parameters]:
+        remedy = f"It has {', '.join(form.parameters)}"
+        raise TableError(f"{form.name} has no parameter {unknown[0]} to hold", remedy=remedy)
+    index = [form.index(name) for name in hold]
+    values = form.theta_of(np.array([hold.get(name, 1.0) for name in form.parameters]))
+    precision = np.zeros(len(values))
+    precision[index] = HELD
+    starts = starts.copy()
+    starts[:, index] = values[index]
+    return replace(problem, prior_mean=values[None], prior_precision=precision), np.unique(starts, axis=0)
+
+
+def optimum_of(problem: Problem, units: dict[str, float], starts: Array) -> Optimum:
+    """The best of the optima that ``starts`` [S, P] lead to."""
+    order = np.argsort(problem.objective(starts))[:NUM_REFINED]
     # a wide cost first: where most residuals are beyond delta the narrow one is nearly flat in all directions
     wide = replace(problem, cost=Huber(np.inf))
     near, _ = minimise(wide, starts[order], iterations=30, tolerance=1e-4)
@@ -86,6 +133,13 @@ def best_fit(table: Table, form: Form, *, cost: Cost | None = None, weights: Arr
         num_basins=_num_basins(objectives),
         **_certificate(problem, theta, float(objective)),
     )
+
+
+def _refuse_few(table: Table, form: Form, *, num_held: int) -> None:
+    num_free = len(form.parameters) - num_held
+    if len(table) < num_free:
+        what = f"{len(table)} runs cannot determine the {num_free} parameters of {form.name}"
+        raise TableError(what, remedy="Add runs, or choose a form with fewer parameters")
 
 
 def _refuse_flat(table: Table, form: Form) -> None:
@@ -104,10 +158,12 @@ def _num_basins(objectives: Array) -> int:
 def _certificate(problem: Problem, theta: Array, objective: float) -> dict[str, float]:
     slopes = problem.slopes(theta[None])
     curvature, gradient = slopes.own[0], slopes.gradient[0]
+    if not np.isfinite(curvature).all():
+        return {"condition_number": _WORST, "promised_decrease": _WORST}
     scale = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     eigenvalues = np.linalg.eigvalsh(curvature / np.outer(scale, scale))
     step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
     return {
-        "condition_number": float(eigenvalues[-1] / max(eigenvalues[0], 1e-300)),
+        "condition_number": min(float(eigenvalues[-1] / max(eigenvalues[0], 1e-300)), _WORST),
         "promised_decrease": float(abs(gradient @ step)) / max(objective, 1e-300),
     }

@@ -179,10 +179,11 @@ class Fitted:
         """By the parameters' names, [P]."""
         return dict(zip(self.problem.form.parameters, values.tolist(), strict=True))
 
-    def log_loss(self, columns: Columns) -> Array:
-        """Log loss at columns in ones, [n]."""
+    def log_loss(self, columns: Columns, theta: Array | None = None) -> Array:
+        """Log loss at columns in ones, [n]; with ``theta`` [..., P] in these units, [..., n]."""
         form = self.problem.form
-        return form.log_loss(self.theta, {name: columns[name] / self.units[name] for name in form.columns})
+        at = {name: columns[name] / self.units[name] for name in form.columns}
+        return form.log_loss(self.theta if theta is None else theta, at)
 
 
 def best_of(problem: Problem, starts: Array, *, iterations: int = 200) -> tuple[Array, float]:

@@ -15,6 +15,9 @@ from isoflop.law.forms import Array
 from isoflop.law.optimum import Allocation, cheapest, for_flops, optimum
 from isoflop.law.predict import Z90, Band, Law
 
+REACH, NUM_SIZES = 100.0, 401
+"""Best sizes of single draws are looked for within this factor of the law's, on a grid of 2 % steps."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -78,6 +81,19 @@ class Stack:
 
         best = optimum(loss, tokens_of or for_flops(float(flops or 0.0)))
         return cheapest(loss, best.loss, inference_tokens=inference_tokens)[0] if inference_tokens else best
+
+    def best_sizes(self, about: float, tokens_of: Callable[[Array], Array], unique_tokens: float = math.inf) -> Array:
+        """[draws]: the best size under every parameter draw, of each form as often as its weight says.
+
+        Looked for within a factor of ``REACH`` of ``about``; a draw whose best lies beyond is told at the end.
+        """
+        sizes = np.geomspace(about / REACH, about * REACH, NUM_SIZES)
+        tokens, found = tokens_of(sizes), []
+        for law, weight in zip(self.laws, self._weights, strict=True):
+            losses = law.draw_losses(sizes, tokens, unique_tokens)
+            losses = losses[np.isfinite(losses).all(axis=1)]
+            found.append(sizes[np.argmin(losses[: max(1, round(weight * len(losses)))], axis=1)])
+        return np.concatenate(found)
 
     def warnings_for(self, params: float, tokens: float, unique_tokens: float = math.inf) -> list[StudyWarning]:
         """What to know before trusting the prediction of one run."""

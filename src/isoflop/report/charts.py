@@ -48,20 +48,22 @@ _BITS = "bits per byte"
 _SIZE = "matmul parameters"
 
 
-def _chart(rows: Sequence[Row]) -> alt.Chart:
+def chart_of(rows: Sequence[Row]) -> alt.Chart:
+    """Of rows that travel in the chart itself."""
     return alt.Chart(alt.InlineData(values=list(rows)))
 
 
-def _spec(chart: Any, *, height: int) -> Spec:
+def spec_of(chart: Any, *, height: int) -> Spec:
+    """As wide as its place on the page."""
     return cast(Spec, chart.properties(width="container", height=height).to_dict())
 
 
-def _log_x(field: str, title: str) -> alt.X:
+def log_x(field: str, title: str) -> alt.X:
     axis = alt.Axis(format="~s", tickCount=6, labelOverlap=True)
     return alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log", nice=False, padding=18), axis=axis)
 
 
-def _y(field: str, title: str, *, domain: list[float] | None = None) -> alt.Y:
+def value_y(field: str, title: str, *, domain: list[float] | None = None) -> alt.Y:
     scale = alt.Scale(domain=domain) if domain else alt.Scale(zero=False, padding=24)
     return alt.Y(f"{field}:Q", title=title, scale=scale)
 
@@ -79,7 +81,7 @@ def ledger(rows: Sequence[view.LedgerRow], budget_seconds: float | None) -> Spec
     colours = [STAGE_COLOURS[i % len(STAGE_COLOURS)] for i in range(len(stages))]
     x = alt.X("seconds:Q", title="seconds", stack="zero", axis=alt.Axis(tickCount=8), scale=alt.Scale(nice=False))
     bar = (
-        _chart(values)
+        chart_of(values)
         .mark_bar(height=44, stroke="white", strokeWidth=1)
         .encode(
             x=x,
@@ -91,11 +93,11 @@ def ledger(rows: Sequence[view.LedgerRow], budget_seconds: float | None) -> Spec
         )
     )
     if budget_seconds is None:
-        return _spec(bar, height=56)
-    rule = _chart([{"budget": budget_seconds, "label": "budget"}]).encode(x="budget:Q")
+        return spec_of(bar, height=56)
+    rule = chart_of([{"budget": budget_seconds, "label": "budget"}]).encode(x="budget:Q")
     line = rule.mark_rule(color=ORANGE, strokeWidth=2, strokeDash=[5, 3])
     text = rule.mark_text(color=ORANGE, align="right", dx=-5, dy=-35).encode(text="label:N")
-    return _spec(bar + line + text, height=76)
+    return spec_of(bar + line + text, height=76)
 
 
 def what_if(purchases: Sequence[view.Purchase], happened: float | None) -> Spec:
@@ -104,9 +106,9 @@ def what_if(purchases: Sequence[view.Purchase], happened: float | None) -> Spec:
     ticks = [p.factor for p in purchases]
     axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '.3~g') + '×'")
     x = alt.X("factor:Q", title="times this budget", scale=alt.Scale(type="log", padding=40, nice=False), axis=axis)
-    base = _chart(values).encode(x=x)
+    base = chart_of(values).encode(x=x)
     layers = [
-        base.mark_line(color=BLUE, strokeWidth=1.5).encode(y=_y("central", f"test {_BITS}")),
+        base.mark_line(color=BLUE, strokeWidth=1.5).encode(y=value_y("central", f"test {_BITS}")),
         base.mark_rule(color=BLUE, strokeWidth=6, opacity=0.3).encode(y="low:Q", y2="high:Q"),
         base.mark_point(color=BLUE, filled=True, size=70, opacity=1).encode(y="central:Q"),
         base.mark_text(color=INK, dx=12, align="left", dy=-8).encode(
@@ -114,22 +116,22 @@ def what_if(purchases: Sequence[view.Purchase], happened: float | None) -> Spec:
         ),
     ]
     if happened is not None:
-        dot = _chart([{"factor": 1.0, "central": happened}]).encode(x="factor:Q", y="central:Q")
+        dot = chart_of([{"factor": 1.0, "central": happened}]).encode(x="factor:Q", y="central:Q")
         layers.append(dot.mark_point(shape="diamond", filled=True, color=ORANGE, size=110, opacity=1))
-    return _spec(alt.layer(*layers), height=230)
+    return spec_of(alt.layer(*layers), height=230)
 
 
 def _candidate_band(candidates: Sequence[Candidate]) -> list[alt.Chart]:
     rows = [_bounds(c.bits_per_byte) | {"size": c.num_parameters.matmul} for c in candidates]
-    base = _chart(rows).encode(x=_log_x("size", _SIZE))
+    base = chart_of(rows).encode(x=log_x("size", _SIZE))
     return [
-        base.mark_area(color=BLUE, opacity=0.16).encode(y=_y("low", _BITS), y2="high:Q"),
+        base.mark_area(color=BLUE, opacity=0.16).encode(y=value_y("low", _BITS), y2="high:Q"),
         base.mark_line(color=BLUE, strokeWidth=2).encode(y="central:Q"),
     ]
 
 
 def _mark(size: float, value: float, label: str, *, shape: str, colour: str) -> list[alt.Chart]:
-    base = _chart([{"size": size, "central": value, "label": label}]).encode(x="size:Q", y="central:Q")
+    base = chart_of([{"size": size, "central": value, "label": label}]).encode(x="size:Q", y="central:Q")
     point = base.mark_point(shape=shape, filled=True, color=colour, size=130, opacity=1, stroke="white", strokeWidth=1)
     return [point, base.mark_text(color=colour, dy=18, fontWeight="bold").encode(text="label:N")]
 
@@ -149,7 +151,7 @@ def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happen
         }
         for p in points
     ]
-    base = _chart(rows).encode(x=_log_x("size", _SIZE), y=_y("central", _BITS))
+    base = chart_of(rows).encode(x=log_x("size", _SIZE), y=value_y("central", _BITS))
     colour = alt.Color(
         "tokens:Q",
         title="pilots: tokens trained on",
@@ -167,7 +169,7 @@ def isoflop(points: Sequence[LawPoint], factor: float, plan: Plan | None, happen
     layers.append(base.mark_circle(size=75, opacity=1).encode(color=colour, tooltip=tips))
     if plan and happened is not None:
         layers += _mark(plan.num_parameters.matmul, happened, "happened", shape="diamond", colour=ORANGE)
-    return _spec(alt.layer(*layers), height=340)
+    return spec_of(alt.layer(*layers), height=340)
 
 
 def _isoflop_curves(points: Sequence[LawPoint], factor: float) -> list[alt.Chart]:
@@ -182,9 +184,9 @@ def _isoflop_curves(points: Sequence[LawPoint], factor: float) -> list[alt.Chart
         {"size": curve.sizes[-1], "central": curve.losses[-1] * factor, "name": f"{compact(curve.flops)}FLOP"}
         for curve in curves
     ]
-    line = _chart(lines).mark_line(color=GREY, strokeWidth=1.5, strokeDash=[4, 3])
-    text = _chart(names).mark_text(color=GREY, align="left", dx=9)
-    x, y = _log_x("size", _SIZE), _y("central", _BITS)
+    line = chart_of(lines).mark_line(color=GREY, strokeWidth=1.5, strokeDash=[4, 3])
+    text = chart_of(names).mark_text(color=GREY, align="left", dx=9)
+    x, y = log_x("size", _SIZE), value_y("central", _BITS)
     return [line.encode(x=x, y=y, detail="flops:N"), text.encode(x=x, y=y, text="name:N")] if curves else []
 
 
@@ -193,7 +195,7 @@ def candidates(plan: Plan) -> Spec:
     chosen = _mark(
         plan.num_parameters.matmul, plan.forecast.bits_per_byte.central, "chosen", shape="circle", colour=INK
     )
-    return _spec(alt.layer(*_candidate_band(plan.candidates), *chosen), height=230)
+    return spec_of(alt.layer(*_candidate_band(plan.candidates), *chosen), height=230)
 
 
 def loss(
@@ -209,27 +211,27 @@ def loss(
     values += [promised.low, promised.high] if promised else []
     room = 0.06 * (max(values) - min(values)) or 0.1
     domain = [min(values) - room, max(values) + room]
-    y = _y("loss", _BITS, domain=domain)
+    y = value_y("loss", _BITS, domain=domain)
     x = alt.X(
         "tokens:Q", title="tokens", axis=alt.Axis(format="~s", tickCount=8), scale=alt.Scale(nice=False, padding=6)
     )
     layers = [
-        _chart(fine).mark_line(color=BLUE, strokeWidth=1, opacity=0.3, clip=True).encode(x=x, y=y),
-        _chart(smooth).mark_line(color=BLUE, strokeWidth=2, clip=True).encode(x=x, y=y),
+        chart_of(fine).mark_line(color=BLUE, strokeWidth=1, opacity=0.3, clip=True).encode(x=x, y=y),
+        chart_of(smooth).mark_line(color=BLUE, strokeWidth=2, clip=True).encode(x=x, y=y),
     ]
     held = [{"tokens": e.tokens, "loss": e.bits_per_byte, "what": "validation"} for e in evaluations]
-    points = _chart(held).encode(x=x, y=y)
+    points = chart_of(held).encode(x=x, y=y)
     layers.append(
         points.mark_line(color=ORANGE, strokeWidth=1, clip=True, point=alt.OverlayMarkDef(color=ORANGE, size=45))
     )
     if promised:
         band = {"from": 0.93 * end, "to": end, "low": promised.low, "high": promised.high}
-        base = _chart([band | {"central": promised.central}]).encode(x="from:Q", x2="to:Q")
+        base = chart_of([band | {"central": promised.central}]).encode(x="from:Q", x2="to:Q")
         layers.insert(
-            0, base.mark_rect(color=BLUE, opacity=0.22).encode(y=_y("low", _BITS, domain=domain), y2="high:Q")
+            0, base.mark_rect(color=BLUE, opacity=0.22).encode(y=value_y("low", _BITS, domain=domain), y2="high:Q")
         )
         layers.insert(1, base.mark_rule(color=INK, strokeDash=[4, 2]).encode(y="central:Q"))
-    return _spec(alt.layer(*layers), height=320)
+    return spec_of(alt.layer(*layers), height=320)
 
 
 def _curve(steps: Sequence[Step], factor: float, bins: int) -> list[Row]:
@@ -246,8 +248,8 @@ def series(x: Sequence[float], y: Sequence[float], *, x_title: str, y_title: str
     rows = [{"x": a, "y": b} for a, b in zip(bin_means(x, 200), bin_means(y, 200), strict=True)]
     x_axis = alt.X("x:Q", title=x_title, axis=alt.Axis(format="~s", tickCount=5), scale=alt.Scale(nice=False))
     y_axis = alt.Y("y:Q", title=y_title, axis=alt.Axis(format=y_format, tickCount=4), scale=alt.Scale(zero=True))
-    line = _chart(rows).mark_area(color=BLUE, opacity=0.14, line={"color": BLUE, "strokeWidth": 1.5})
-    return _spec(line.encode(x=x_axis, y=y_axis), height=120)
+    line = chart_of(rows).mark_area(color=BLUE, opacity=0.14, line={"color": BLUE, "strokeWidth": 1.5})
+    return spec_of(line.encode(x=x_axis, y=y_axis), height=120)
 
 
 def power(samples: Sequence[Monitor]) -> Spec:
@@ -259,11 +261,11 @@ def power(samples: Sequence[Monitor]) -> Spec:
         for minutes, *values in zip(bin_means(minutes_of(samples), 200), *watts, strict=True)
     ]
     x = alt.X("minutes:Q", title="minutes of work", axis=alt.Axis(tickCount=5), scale=alt.Scale(nice=False))
-    base = _chart(rows).encode(x=x)
+    base = chart_of(rows).encode(x=x)
     band = base.mark_area(color=BLUE, opacity=0.16).encode(
         y=alt.Y("low:Q", title="watts", axis=alt.Axis(tickCount=4)), y2="high:Q"
     )
-    return _spec(band + base.mark_line(color=BLUE, strokeWidth=1.5).encode(y="central:Q"), height=120)
+    return spec_of(band + base.mark_line(color=BLUE, strokeWidth=1.5).encode(y="central:Q"), height=120)
 
 
 def bin_means(values: Sequence[float], num_bins: int) -> list[float]:
@@ -294,7 +296,7 @@ def yardsticks(score: Scored) -> Spec:
         {"who": "xz", "bits": score.xz_bits_per_byte, "high": score.xz_bits_per_byte},
         {"who": "unigram", "bits": score.unigram_bits_per_byte, "high": score.unigram_bits_per_byte},
     ]
-    base = _chart(rows).encode(
+    base = chart_of(rows).encode(
         y=alt.Y("who:N", title=None, sort=None, axis=alt.Axis(labelFontSize=13, domain=False, ticks=False))
     )
     colour = alt.condition("datum.who == 'this model'", alt.value(BLUE), alt.value("#c9d2da"))
@@ -305,4 +307,4 @@ def yardsticks(score: Scored) -> Spec:
     text = base.mark_text(align="left", dx=8, color=INK, dy=-1).encode(
         x=alt.X("high:Q"), text=alt.Text("bits:Q", format=".3f")
     )
-    return _spec(bar + error + text, height=110)
+    return spec_of(bar + error + text, height=110)

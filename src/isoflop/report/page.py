@@ -45,14 +45,19 @@ def render(study: Study) -> str:
 
     sentence = headline_sentence(study)
     links = (tag("a", name, href=f"#{anchor}") for anchor, name in _NAVIGATION)
-    body = tag(
-        "body",
-        tag("header", tag("p", f"isoflop · {study.folder.resolve().name}", class_="brand"), tag("h1", sentence)),
+    return document(
+        f"isoflop · {study.folder.resolve().name}",
+        sentence,
         tag("nav", *links),
         tag("main", sections.front(study), evidence.back(study)),
-        *_scripts(),
     )
+
+
+def document(brand: str, sentence: str, *parts: str) -> str:
+    """A page with its style and the chart library; ``sentence`` is its finding."""
+    header = tag("header", tag("p", brand, class_="brand"), tag("h1", sentence))
     head = tag("head", _meta(sentence), tag("style", Html(_style())))
+    body = tag("body", header, *parts, *_scripts())
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from isoflop.law.forms.base import PARAMS, TOKENS, UNIQUE, Array, Columns, Form
+from isoflop.law.forms.annealed import Annealed
+from isoflop.law.forms.base import BATCH, LEARNING_RATE, PARAMS, TOKENS, UNIQUE, VOCABULARY, Array, Columns, Form
 from isoflop.law.forms.bounded import Bounded, BoundedEpochs
 from isoflop.law.forms.chinchilla import Chinchilla
 from isoflop.law.forms.farseer import Farseer
 from isoflop.law.forms.kaplan import Kaplan
+from isoflop.law.forms.overtrained import Overtrained
+from isoflop.law.forms.precision import Precision, Rounded
 from isoflop.law.forms.repeated import Repeated
 from isoflop.law.forms.skaling import Skaling
+from isoflop.law.forms.tuned import Tuned
+from isoflop.law.forms.vocabulary import Vocabulary
 
-__all__ = ["FORMS", "PARAMS", "TOKENS", "UNIQUE", "Array", "Columns", "Form", "form_of"]
+__all__ = [
+    "BATCH",
+    "FORMS",
+    "LEARNING_RATE",
+    "PARAMS",
+    "TOKENS",
+    "UNIQUE",
+    "VOCABULARY",
+    "Array",
+    "Columns",
+    "Form",
+    "form_of",
+]
 
 FORMS: dict[str, Form] = {
     form.name: form
@@ -24,6 +41,12 @@ FORMS: dict[str, Form] = {
         Repeated("repeated_chinchilla", Chinchilla(), gated=True),
         Repeated("coupled", Skaling(), gated=True),
         BoundedEpochs(),
+        Vocabulary(),
+        Tuned(),
+        Overtrained(),
+        Precision(),
+        Rounded(),
+        Annealed(),
     )
 }
 

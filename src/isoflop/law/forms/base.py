@@ -19,6 +19,9 @@ Columns = Mapping[str, Array]
 """Positive values [points] by the name of their column."""
 
 PARAMS, TOKENS, UNIQUE = "params", "tokens", "unique_tokens"
+VOCABULARY, LEARNING_RATE, BATCH = "vocabulary", "learning_rate", "batch"
+LEAST_SPREAD = 0.3
+"""Of a parameter that all starts share."""
 _DIFFERENCE = 1e-5
 
 
@@ -32,6 +35,11 @@ class Form(ABC):
     columns: tuple[str, ...] = (PARAMS, TOKENS)
     centred: tuple[str, ...] = (PARAMS, TOKENS)
     """The columns it wants in units near their geometric means; U goes by the unit of D."""
+
+    @property
+    def must_be_told(self) -> tuple[str, ...]:
+        """Columns beside N, D and U without which it has no loss."""
+        return tuple(name for name in self.columns if name not in (PARAMS, TOKENS, UNIQUE))
 
     @abstractmethod
     def log_loss(self, theta: Array, at: Columns) -> Array:
@@ -50,6 +58,17 @@ class Form(ABC):
         step = np.eye(len(self.parameters)) * _DIFFERENCE
         above, below = (self.log_loss(theta[..., None, :] + sign * step, at) for sign in (1, -1))
         result: Array = (above - below) / (2 * _DIFFERENCE)
+        return result
+
+    def units(self, columns: Columns) -> dict[str, float]:
+        """Geometric means of the columns that it wants centred, 1 for others; U goes by the unit of D."""
+        means = {name: float(np.exp(np.log(columns[name]).mean())) for name in self.centred}
+        result = {name: means.get(name, 1.0) for name in self.columns}
+        return result | ({UNIQUE: result[TOKENS]} if UNIQUE in result else {})
+
+    def spread(self, starts: Array) -> Array:
+        """How far theta may be from the mean of its ``starts`` [S, P] before any run is done, [P]: an sd."""
+        result: Array = np.maximum(starts.std(axis=0), LEAST_SPREAD)
         return result
 
     def loss(self, theta: Array, at: Columns) -> Array:
