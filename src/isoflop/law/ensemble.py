@@ -20,6 +20,10 @@ from isoflop.law.table import Table
 
 FIRST_NOISE, LEAST_NOISE = 0.02, 0.002
 """Relative sd of a run while runs are fewer than twice the parameters, and the least believed."""
+NUM_REFINED = 12
+"""Starts that descend: with a prior there are fewer basins than without."""
+TOLERANCE = 1e-9
+"""Share of the objective: far below what a member differs by."""
 _MAD = 1.4826
 _ROUNDS = 2
 
@@ -49,11 +53,11 @@ def most_probable(table: Table, form: Form, belief: Belief, *, units: Mapping[st
     mean, sd = belief.prior(form, starts, float(table.loss.min()))
     doubt = belief.doubt(table)
     problem = replace(problem, prior_mean=mean[None], prior_precision=1 / sd**2, sigma=FIRST_NOISE * doubt)
-    found = optimum_of(problem, units, starts)
+    found = optimum_of(problem, units, starts, num_refined=NUM_REFINED, tolerance=TOLERANCE)
     for _ in range(_ROUNDS):
         tells = len(table) >= 2 * len(form.parameters)
         noise = max(scatter_of(found), LEAST_NOISE) if tells else FIRST_NOISE
-        found = optimum_of(replace(problem, sigma=noise * doubt), units, found.theta[None])
+        found = optimum_of(replace(problem, sigma=noise * doubt), units, found.theta[None], tolerance=TOLERANCE)
     return found
 
 

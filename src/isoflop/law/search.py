@@ -116,15 +116,25 @@ def _held(problem: Problem, hold: Mapping[str, float], starts: Array) -> tuple[P
     return replace(problem, prior_mean=values[None], prior_precision=precision), np.unique(starts, axis=0)
 
 
-def optimum_of(problem: Problem, units: dict[str, float], starts: Array) -> Optimum:
-    """The best of the optima that ``starts`` [S, P] lead to."""
-    order = np.argsort(problem.objective(starts))[:NUM_REFINED]
+def optimum_of(
+    problem: Problem,
+    units: dict[str, float],
+    starts: Array,
+    *,
+    num_refined: int = NUM_REFINED,
+    tolerance: float = 1e-13,
+) -> Optimum:
+    """The best of the optima that the best ``num_refined`` of ``starts`` [S, P] lead to.
+
+    It is done when a step promises to lower the objective by no more than ``tolerance`` of itself.
+    """
+    order = np.argsort(problem.objective(starts))[:num_refined]
     # a wide cost first: where most residuals are beyond delta the narrow one is nearly flat in all directions
     wide = replace(problem, cost=Huber(np.inf))
     near, _ = minimise(wide, starts[order], iterations=30, tolerance=1e-4)
     reached, objectives = minimise(problem, near, iterations=150)
     best = int(np.argmin(objectives))
-    (theta,), (objective,) = minimise(problem, reached[[best]], iterations=500, tolerance=1e-13)
+    (theta,), (objective,) = minimise(problem, reached[[best]], iterations=500, tolerance=tolerance)
     return Optimum(
         problem=problem,
         units=units,
