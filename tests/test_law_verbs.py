@@ -118,6 +118,8 @@ def test_a_law_is_drawn(runs: Path, tmp_path: Path, ending: str, begins: bytes) 
     [
         (("--plot", "law.gif"), "no picture that can be drawn"),
         (("--cost", "mse"), "a stack of forms has its own cost"),
+        (("--resample", "runs"), "unknown way 'runs'"),
+        (("--resample", "noise", "--form", "chinchilla"), "there is no noise to resample by"),
         (("--hold", "E=1.8"), "parameters can be held of one form alone"),
         (("--hold", "E=low", "--form", "chinchilla"), "could not convert string to float: 'low'"),
         (("--cost", "mean", "--form", "chinchilla"), "unknown cost 'mean'"),
@@ -135,3 +137,41 @@ def test_costs_differ_and_agree_on_clean_runs(runs: Path) -> None:
     ]
     floors = [answer["parameters"]["E"] for answer in found]
     assert len(set(floors)) == 3 and floors == pytest.approx([1.7] * 3, rel=0.1)
+
+
+def test_a_budget_has_many_names_and_one_amount(runs: Path, tmp_path: Path) -> None:
+    law = tmp_path / "law.json"
+    fit(runs, form="chinchilla", columns="params=N", bootstrap=20, predict=None, out=law, seed=0)
+    answers = []
+    for options in (
+        ("--budget", "1.25e20flop"),
+        ("--flops", "1.25e20"),
+        ("--hours", "2", "--flops-per-second", 1.25e20 / 7200),
+    ):
+        done = isoflop("optimum", law, *options, "--json")
+        assert done.returncode == 0, done.stderr
+        answers.append(json.loads(done.stdout))
+    assert [answer["flops"] for answer in answers] == pytest.approx([1.25e20] * 3, rel=1e-6)
+    low, high = answers[0]["params_interval"]
+    assert low < answers[0]["params"] < high
+    for options, message in (
+        ((), "no budget was given"),
+        (("--flops", "1e20", "--hours", "2"), "2 budgets were given"),
+    ):
+        done = isoflop("optimum", law, *options)
+        assert done.returncode == 2 and message in done.stderr
+
+
+def test_groups_of_equal_flops_are_read(tmp_path: Path) -> None:
+    """alpha .34, beta .28: N* goes with C^(.28 / .62)."""
+    lines = ["params,tokens,loss"]
+    for flops in np.geomspace(1e18, 1e21, 5):
+        for size in 0.6 * (flops / 6) ** 0.45 * np.geomspace(1 / 5, 5, 9):
+            tokens = flops / 6 / size
+            lines.append(f"{size:.8g},{tokens:.8g},{1.7 + 400 / size**0.34 + 410 / tokens**0.28:.8f}")
+    points = tmp_path / "isoflop.csv"
+    points.write_text("\n".join(lines))
+    answer = fit(points, form="chinchilla", columns=None, bootstrap=20, predict=None, out=None, seed=0)
+    read = answer["isoflop"]
+    assert len(read["minima"]) == 5 and read["refused"] == []
+    assert read["exponent"] - read["exponent_bias"] == pytest.approx(0.28 / 0.62, abs=1e-3)

@@ -137,6 +137,8 @@ def fit(
     ] = None,
     hold: Annotated[str | None, typer.Option(help="Parameters to keep, with --form: E=1.8,alpha=0.34.")] = None,
     predict: Annotated[Path | None, typer.Option(help="A CSV file of params, tokens to forecast.")] = None,
+    resample: Annotated[str, typer.Option(help="With --form: points, clusters (whole sizes) or noise.")] = "points",
+    noise: Annotated[float, typer.Option(min=0, help="Relative sd between seeds of one run.")] = 0.0,
     plot: Annotated[Path | None, typer.Option(help="Draw the law here: .html (a page) or .png.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the law here, for isoflop optimum.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
@@ -156,6 +158,8 @@ def fit(
         seed=seed,
         cost=cost,
         hold=hold,
+        resample=resample,
+        noise=noise,
         plot=plot,
     )
     typer.echo(json.dumps(answer, indent=2) if as_json else fit_lines(answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.law.isoflop import approach_2, reading_bias
 from isoflop.law.objective import Cost, Huber, StudentT
 from isoflop.law.optimum import diminishing, for_flops, price_of_smaller
+from isoflop.law.resample import Way
 from isoflop.law.search import best_fit
 from isoflop.law.stack import Stack
 from isoflop.law.table import LOSS, Table
@@ -52,6 +53,8 @@ def fit(
     seed: int,
     cost: str | None = None,
     hold: str | None = None,
+    resample: str = "points",
+    noise: float = 0.0,
     plot: Path | None = None,
 ) -> dict[str, Any]:
     """Fits a law to a CSV file; what ``isoflop fit --json`` prints.
@@ -71,7 +74,9 @@ def fit(
     asked = {ours: theirs for ours, theirs in names.items() if ours != LOSS}
     targets = _read(predict, asked, needs_loss=False) if predict else None
     chosen, held = _cost(table, form, cost), _held(hold, form)
-    law = fit_table(table, form=form, cost=chosen, hold=held, num_draws=bootstrap, seed=seed)
+    law = fit_table(
+        table, form=form, cost=chosen, hold=held, way=_way(resample, noise), num_draws=bootstrap, seed=seed, noise=noise
+    )
     if out:
         write_checked_json(out, codec.encode(law.report()))
     if plot:
@@ -87,6 +92,15 @@ def _cost(table: Table, form: str, name: str | None) -> Cost | None:
     if name == "mse":
         return Huber(math.inf)
     return StudentT(scatter_of(best_fit(table, form_of(form)))) if name == "student" else None
+
+
+def _way(name: str, noise: float) -> Way:
+    if name not in get_args(Way):
+        raise TableError(f"unknown way {name!r}", where="--resample", remedy=f"Use one of {', '.join(get_args(Way))}")
+    if name == "noise" and noise <= 0:
+        remedy = "Say how far two seeds of one run differ: --noise 0.003"
+        raise TableError("there is no noise to resample by", where="--resample noise", remedy=remedy)
+    return cast(Way, name)
 
 
 def _held(text: str | None, form: str) -> dict[str, float]:

@@ -64,6 +64,15 @@ def test_the_same_seed_does_the_same() -> None:
     assert first.forecast().loss == pytest.approx(again.forecast().loss, rel=1e-12)
 
 
+def test_enough_is_enough() -> None:
+    explorer, losses = Explorer([form_of("chinchilla")], POOL, COSTS, TARGETS, enough=0.02), measured()
+    while runs := explorer.ask(float(COSTS.sum())):
+        for run in runs:
+            explorer.tell(run, float(losses[run]))
+    assert explorer.forecast().sd.max() < 0.03
+    assert explorer.spent < 0.1 * float(COSTS.sum())
+
+
 def test_nothing_is_asked_for_that_cannot_be_paid() -> None:
     explorer = Explorer([form_of("chinchilla")], POOL, COSTS, TARGETS)
     assert explorer.ask(0.5 * float(COSTS.min())) == []

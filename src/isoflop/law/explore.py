@@ -49,6 +49,8 @@ class Explorer:
     costs: Array
     targets: Columns
     seed: int = 0
+    enough: float = 0.0
+    """Relative sd at every target from which on nothing more is asked for."""
     done: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
@@ -66,7 +68,7 @@ class Explorer:
         self.losses.append(loss)
 
     def ask(self, budget: float) -> list[int]:
-        """The runs to do next within a budget for all runs; none when no other can be afforded."""
+        """The runs to do next within a budget for all runs; none when no other can be afforded, or is needed."""
         left = budget - self.spent
         if not self._affordable(left).any():
             return []
@@ -125,6 +127,8 @@ class Explorer:
     def _most_telling(self, count: int, left: float) -> list[int]:
         members, shares = self.ensembles()
         pool, targets = self._draws(members, shares)
+        if targets.std(axis=0).max() < self.enough:
+            return []
         least = float(shares @ [each.noise for each in members])
         noise = least * falling(self.costs, float(self.costs[self.done].max()), OPEN.doubt_per_efold)
         chosen: list[int] = []

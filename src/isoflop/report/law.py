@@ -105,7 +105,7 @@ def _frontier(law: Stack) -> alt.LayerChart | alt.FacetChart:
         .mark_circle(color=GREY, size=30)
         .encode(x=x, y=y, tooltip=["run:N", alt.Tooltip("central:Q", format=".4f")]),
         chart_of([row for row in rows if row["flops"] <= dearest]).mark_line(color=BLUE).encode(x=x, y=y, tooltip=tips),
-        chart_of([row for row in rows if row["flops"] > dearest])
+        chart_of(rows[sum(row["flops"] <= dearest for row in rows) - 1 :])
         .mark_line(color=BLUE, strokeDash=[5, 4])
         .encode(x=x, y=y, tooltip=tips),
     )
