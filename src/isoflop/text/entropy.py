@@ -33,8 +33,8 @@ ZIPF_LOW, ZIPF_HIGH = 1.0, 2.2
 class MarkovText:
     """A language of ``num_words`` words in which the next depends on a state of the last two."""
 
-    num_words: int = 200
-    num_classes: int = 12
+    num_words: int = 2000
+    num_classes: int = 24
     """Words fall into classes; the state is the pair of the last two words' classes."""
     seed: int = 0
 
