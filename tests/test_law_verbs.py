@@ -94,6 +94,7 @@ def test_a_law_survives_its_file(runs: Path, tmp_path: Path) -> None:
         (("fit", "RUNS", "--columns", "params=N", "--form", "wave"), "unknown form 'wave'"),
         (("optimum", "nowhere.json", "--budget", "1e20flop"), "no such file"),
         (("optimum", "RUNS", "--budget", "1e20flop"), "not"),
+        (("optimum", ".", "--budget", "1e20flop"), "no such file"),
     ],
 )
 def test_mistakes_are_told_in_one_line(runs: Path, arguments: tuple[str, ...], what: str) -> None:
@@ -118,8 +119,12 @@ def test_a_law_is_drawn(runs: Path, tmp_path: Path, ending: str, begins: bytes) 
     [
         (("--plot", "law.gif"), "no picture that can be drawn"),
         (("--cost", "mse"), "a stack of forms has its own cost"),
-        (("--resample", "runs"), "unknown way 'runs'"),
+        (("--pool", "pool.csv"), "there is no target to choose runs for"),
+        (("--resample", "runs", "--form", "chinchilla"), "unknown way 'runs'"),
         (("--resample", "noise", "--form", "chinchilla"), "there is no noise to resample by"),
+        (("--hold", "E=-1", "--form", "chinchilla"), "E cannot be -1"),
+        (("--resample", "clusters"), "a stack of forms is not resampled"),
+        (("--form", "rounded", "--plot", "law.html"), "cannot forecast from sizes and tokens alone"),
         (("--hold", "E=1.8"), "parameters can be held of one form alone"),
         (("--hold", "E=low", "--form", "chinchilla"), "could not convert string to float: 'low'"),
         (("--cost", "mean", "--form", "chinchilla"), "unknown cost 'mean'"),
@@ -175,3 +180,23 @@ def test_groups_of_equal_flops_are_read(tmp_path: Path) -> None:
     read = answer["isoflop"]
     assert len(read["minima"]) == 5 and read["refused"] == []
     assert read["exponent"] - read["exponent_bias"] == pytest.approx(0.28 / 0.62, abs=1e-3)
+
+
+def test_the_next_runs_are_of_the_pool_and_for_the_target(runs: Path, tmp_path: Path) -> None:
+    pool, targets = tmp_path / "pool.csv", tmp_path / "targets.csv"
+    places = [(size, tokens) for size in (1e7, 1e8, 1e9, 3e9) for tokens in (1e9, 1e10, 1e11)]
+    pool.write_text("N,tokens\n" + "\n".join(f"{size:g},{tokens:g}" for size, tokens in places))
+    targets.write_text("N,tokens\n1e10,2e11\n")
+    done = isoflop(
+        "fit", runs, "--columns", "params=N", "--bootstrap", 50, "--predict", targets, "--pool", pool, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    chosen = json.loads(done.stdout)["next"]
+    assert chosen and len({run["row"] for run in chosen}) == len(chosen)
+    assert all((run["params"], run["tokens"]) in places for run in chosen)
+    assert all(run["flops"] == pytest.approx(6 * run["params"] * run["tokens"]) for run in chosen)
+    targets.write_text("N,tokens\n1e7,1e9\n")
+    near = isoflop(
+        "fit", runs, "--columns", "params=N", "--bootstrap", 50, "--predict", targets, "--pool", pool, "--json"
+    )
+    assert [run["row"] for run in json.loads(near.stdout)["next"]] != [run["row"] for run in chosen]

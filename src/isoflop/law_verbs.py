@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -15,7 +16,8 @@ from isoflop.core.errors import CorruptFileError, TableError
 from isoflop.core.files import read_json, write_checked_json
 from isoflop.core.products import LawReport, StackReport
 from isoflop.law.ensemble import scatter_of
-from isoflop.law.fit import AUTO
+from isoflop.law.explore import Explorer
+from isoflop.law.fit import AUTO, suitable
 from isoflop.law.fit import fit as fit_table
 from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.law.isoflop import approach_2, reading_bias
@@ -28,6 +30,8 @@ from isoflop.law.table import LOSS, Table
 
 SMALLER = 2.0
 """Times smaller than the best: the model whose price is told."""
+NUM_NEXT = 5
+"""Runs of a pool that are named."""
 PICTURES = (".html", ".png")
 COSTS = ("huber", "mse", "student")
 GAIN = 0.01
@@ -55,14 +59,22 @@ def fit(
     hold: str | None = None,
     resample: str = "points",
     noise: float = 0.0,
+    pool: Path | None = None,
     plot: Path | None = None,
 ) -> dict[str, Any]:
     """Fits a law to a CSV file; what ``isoflop fit --json`` prints.
 
-    Writes the law to ``out`` and its page or picture to ``plot`` where they are given.
+    Writes the law to ``out`` and its page or picture to ``plot`` where they are given. Of the runs in ``pool`` it says
+    which to do next for the sake of those in ``predict``.
     """
+    if pool and not predict:
+        remedy = "Give the runs that matter: --predict targets.csv"
+        raise TableError("there is no target to choose runs for", where="--pool", remedy=remedy)
     if plot and plot.suffix not in PICTURES:
         raise TableError(f"{plot.name} is no picture that can be drawn", where="--plot", remedy="Use .html or .png")
+    if resample != "points" and form == AUTO:
+        remedy = "Name a form: --form chinchilla"
+        raise TableError("a stack of forms is not resampled but perturbed", where="--resample", remedy=remedy)
     if cost is not None and (cost not in COSTS or form == AUTO):
         what = f"unknown cost {cost!r}" if cost not in COSTS else "a stack of forms has its own cost"
         remedy = f"Use one of {', '.join(COSTS)}, with --form chinchilla or another"
@@ -72,8 +84,12 @@ def fit(
     names = parse_pairs(columns, "--columns", "params=N,tokens=D")
     table = _read(points, names)
     asked = {ours: theirs for ours, theirs in names.items() if ours != LOSS}
-    targets = _read(predict, asked, needs_loss=False) if predict else None
-    chosen, held = _cost(table, form, cost), _held(hold, form)
+    targets, could_do = (_read(path, asked, needs_loss=False) if path else None for path in (predict, pool))
+    if form != AUTO and (more := form_of(form).must_be_told) and (predict or plot):
+        what = f"{form} cannot forecast from sizes and tokens alone: it also depends on {', '.join(more)}"
+        raise TableError(what, where="--form", remedy="Leave out --predict and --plot")
+    held = _held(hold, form)
+    chosen = _cost(table, form, cost, held)
     law = fit_table(
         table, form=form, cost=chosen, hold=held, way=_way(resample, noise), num_draws=bootstrap, seed=seed, noise=noise
     )
@@ -84,14 +100,18 @@ def fit(
 
         write_law(plot, law, title=points.name)
     found = answer(law) | {"isoflop": _isoflop(table)}
-    return found | ({"predictions": _predictions(law, targets)} if targets else {})
+    if targets is not None:
+        found["predictions"] = _predictions(law, targets)
+    if targets is not None and could_do is not None:
+        found["next"] = _next(table, could_do, targets, seed)
+    return found
 
 
-def _cost(table: Table, form: str, name: str | None) -> Cost | None:
+def _cost(table: Table, form: str, name: str | None, hold: Mapping[str, float]) -> Cost | None:
     """The cost of that name; Student's scale is the scatter about Huber's fit."""
     if name == "mse":
         return Huber(math.inf)
-    return StudentT(scatter_of(best_fit(table, form_of(form)))) if name == "student" else None
+    return StudentT(scatter_of(best_fit(table, form_of(form), hold=hold))) if name == "student" else None
 
 
 def _way(name: str, noise: float) -> Way:
@@ -114,13 +134,41 @@ def _held(text: str | None, form: str) -> dict[str, float]:
         raise TableError(str(error), where="--hold", remedy="Write for example E=1.8,alpha=0.34") from None
 
 
+def _next(table: Table, pool: Table, targets: Table, seed: int) -> list[dict[str, Any]]:
+    """Runs of the pool, those first that tell most about the targets for what they cost."""
+    forms = {candidate.form.name: candidate.form for candidate in suitable(table)}
+    done, open_ones = table.places(), pool.places()
+    both = {name: np.concatenate([done[name], open_ones[name]]) for name in done if name in open_ones}
+    explorer = Explorer(
+        list(forms.values()),
+        both,
+        np.concatenate([table.cost, pool.cost]),
+        targets.places(),
+        seed=seed,
+        done=list(range(len(table))),
+        losses=table.loss.tolist(),
+    )
+    chosen = [run - len(table) for run in explorer.most_telling(NUM_NEXT, math.inf)]
+    return [
+        {
+            "row": pool.rows[i],
+            "params": float(open_ones[PARAMS][i]),
+            "tokens": float(open_ones[TOKENS][i]),
+            "flops": float(pool.cost[i]),
+        }
+        for i in chosen
+    ]
+
+
 def _isoflop(table: Table) -> dict[str, Any] | None:
     """What groups of equal FLOPs say of the best size by themselves; None where fewer than two enclose it."""
     try:
         read = approach_2(table)
-        bias = reading_bias(table, best_fit(table, form_of("chinchilla")))
     except TableError:
         return None
+    bias = None
+    with suppress(TableError):  # too few runs for a law, or too few groups that it encloses
+        bias = reading_bias(table, best_fit(table, form_of("chinchilla")))
     return {
         "exponent": read.law.exponent,
         "exponent_bias": bias,
@@ -175,17 +223,20 @@ def optimum(
     def loss(params: Any, tokens: Any) -> Any:
         return law.loss(params, tokens, unique_tokens)
 
-    low, high = np.quantile(law.best_sizes(best.params, for_flops(flops), unique_tokens), [0.05, 0.95]).tolist()
+    between = None
+    if not inference_tokens:
+        sizes = law.best_sizes(best.params, for_flops(flops), unique_tokens)
+        between = np.quantile(sizes, [0.05, 0.95]).tolist()
     return {
         "flops": flops,
         "params": best.params,
         "tokens": best.tokens,
-        "params_interval": None if inference_tokens else [low, high],
-        "tokens_interval": None if inference_tokens else [best.tokens * best.params / n for n in (high, low)],
+        "params_interval": between,
+        "tokens_interval": between and [best.tokens * best.params / n for n in reversed(between)],
         "loss": float(band.central),
         "low": float(band.low),
         "high": float(band.high),
-        "flops_of_half_the_size": price_of_smaller(loss, flops, SMALLER) * flops,
+        "flops_of_half_the_size": _finite(price_of_smaller(loss, flops, SMALLER) * flops),
         "diminishing_from_flops": _finite(
             diminishing(loss, gain=GAIN, cheapest_flops=flops / 1e6, dearest_flops=flops * 1e9)
         ),
@@ -195,7 +246,7 @@ def optimum(
 
 def one_budget(budget: str | None, amounts: Mapping[str, float | None]) -> str:
     """The one budget that was given, in words; ``amounts`` by unit. `TableError` unless there is exactly one."""
-    words = {"flop": "{:g}flop", "h": "{:g}h", "$": "${:g}", "kWh": "{:g}kWh", "kgCO2e": "{:g}kgCO2e"}
+    words = {"flop": "{!r}flop", "h": "{!r}h", "$": "${!r}", "kWh": "{!r}kWh", "kgCO2e": "{!r}kgCO2e"}
     given = [words[unit].format(amount) for unit, amount in amounts.items() if amount is not None]
     given += [budget] if budget is not None else []
     if len(given) != 1:
@@ -210,10 +261,9 @@ def load(path: Path) -> Stack:
     """A law that was written; `CorruptFileError` where the file is none."""
     try:
         return Stack.from_report(codec.decode(StackReport, read_json(path)))
-    except FileNotFoundError:
-        raise TableError(
-            "no such file", where=str(path), remedy="Fit one: isoflop fit points.csv --out law.json"
-        ) from None
+    except (FileNotFoundError, IsADirectoryError):
+        remedy = "Fit one: isoflop fit points.csv --out law.json"
+        raise TableError("no such file", where=str(path), remedy=remedy) from None
     except ValueError as error:
         remedy = "Fit it again: isoflop fit points.csv --out law.json"
         raise CorruptFileError(f"not a law that isoflop fit wrote ({error})", where=str(path), remedy=remedy) from error

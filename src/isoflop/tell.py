@@ -78,16 +78,23 @@ def fit_lines(answer: dict[str, Any]) -> str:
     )
     if read := answer.get("isoflop"):
         lines.append(
-            f"best size by groups of equal FLOPs: N* ~ C^{read['exponent']:.3f}, of which the reading's own bias is "
-            f"{read['exponent_bias']:+.3f}; {len(read['minima'])} groups, {len(read['refused'])} refused"
+            f"best size by groups of equal FLOPs: N* ~ C^{read['exponent']:.3f}{_of_which(read['exponent_bias'])}; "
+            f"{len(read['minima'])} groups, {len(read['refused'])} refused"
         )
     for place in answer.get("predictions", []):
         lines.append(
             f"  N {format_si(place['params'])} D {format_si(place['tokens'])}: "
             f"{place['loss']:.4f} [{place['low']:.4f}, {place['high']:.4f}] at 90 %"
         )
+    for run in answer.get("next", []):
+        size, tokens = format_si(run["params"]), format_si(run["tokens"])
+        lines.append(f"  do next: N {size} D {tokens} ({run['flops']:.3g} FLOPs; {run['row']} of the pool)")
     lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
     return "\n".join(lines)
+
+
+def _of_which(bias: float | None) -> str:
+    return "" if bias is None else f", of which the reading's own bias is {bias:+.3f}"
 
 
 def _between(sizes: list[float] | None) -> str:
@@ -97,12 +104,12 @@ def _between(sizes: list[float] | None) -> str:
 def optimum_lines(answer: dict[str, Any]) -> str:
     """The best size for a person."""
     size, tokens = format_si(answer["params"]), format_si(answer["tokens"])
-    times = answer["flops_of_half_the_size"] / answer["flops"]
     lines = [
         f"{answer['flops']:.3g} FLOPs buy {size} parameters on {tokens} tokens{_between(answer['params_interval'])}:",
         f"  {answer['loss']:.4f} nats per token [{answer['low']:.4f}, {answer['high']:.4f}] at 90 %",
-        f"  half the size, trained to the same loss, costs {times:.2f} times as much",
     ]
+    if (half := answer["flops_of_half_the_size"]) is not None:
+        lines.append(f"  half the size, trained to the same loss, costs {half / answer['flops']:.2f} times as much")
     from_flops = answer["diminishing_from_flops"]
     if from_flops is not None:
         lines.append(f"  from {from_flops:.3g} FLOPs a doubling gains less than 1 % of the loss")

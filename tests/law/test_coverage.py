@@ -33,7 +33,7 @@ def design(name: str) -> tuple[Array, Array]:
     ("grid", "chinchilla", TRUTH), ("isoflop", "chinchilla", TRUTH), ("ratios", "skaling", COUPLED),
 ])  # fmt: skip
 def test_intervals_cover(name: str, form: str, theta: Array, way: Way) -> None:
-    """Of an exponent and of the loss at a target, pooled: binomial bounds of 88 to 97 % (house bar)."""
+    """Of an exponent and of the loss at a target, pooled."""
     fitted_form, rng, noise = form_of(form), np.random.default_rng(0), 0.01
     size, tokens = design(name)
     clean = loss(theta, size, tokens, np.full(len(size), np.inf), form=form)
@@ -52,4 +52,4 @@ def test_intervals_cover(name: str, form: str, theta: Array, way: Way) -> None:
             low, high = np.quantile(values, [0.025, 0.975])
             held[i] += low <= true <= high
     print(name, way, held / NUM_STUDIES)
-    assert 0.88 <= held.mean() / NUM_STUDIES <= 0.98
+    assert 0.88 <= held.mean() / NUM_STUDIES <= 0.97

@@ -34,7 +34,10 @@ def runs(name: str, count: int = 400) -> Table:
     at[BATCH] = np.exp(rng.uniform(np.log(8), np.log(2e3), count))
     at |= {name: rng.uniform(3, 12, count) for name in (*BITS, ROUNDED)}
     share = rng.uniform(0.05, 0.5, count)
-    at[AREA], at[ANNEALING] = at[TOKENS] * (1 - share / 2), np.minimum(2e4 * share * (1 + rng.random(count)), 1e5)
+    at[AREA], at[ANNEALING] = (
+        at[TOKENS] * (1 - share / 2),
+        2e4 * share * (1 + rng.random(count)) * (rng.random(count) > 0.2),
+    )
     theta = form.theta_of(np.array(TRUTHS[name]))
     columns = {column: at[column] for column in {PARAMS, TOKENS, *form.columns}}
     return Table.of(columns | {LOSS: form.loss(theta, at)})

@@ -4,6 +4,7 @@ import numpy as np
 from law_studies import hoffmann_runs, kept_by_besiroglu
 from test_search import grid
 
+from isoflop.law.choose import Candidate
 from isoflop.law.forms import form_of
 from isoflop.law.leverage import Leverage, leverage
 from isoflop.law.resample import resampled
@@ -14,7 +15,7 @@ from isoflop.law.table import Table
 def found(table: Table) -> Leverage | None:
     optimum = best_fit(table, form_of("chinchilla"))
     draws = optimum.natural_of(resampled(table, optimum, num_draws=200))
-    return leverage(table, optimum, draws.std(axis=0, ddof=1))
+    return leverage(table, Candidate(form_of("chinchilla")), draws.std(axis=0, ddof=1))
 
 
 def test_the_five_runs_that_besiroglu_dropped_are_named() -> None:

@@ -7,6 +7,8 @@ import pytest
 from law_studies import repeated_runs
 from test_search import grid
 
+from isoflop.law.belief import WHOLE
+from isoflop.law.ensemble import most_probable
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.law.objective import Huber
 from isoflop.law.profile import flat, profile
@@ -59,3 +61,21 @@ def test_muennighoffs_runs_do_not_identify_how_often_data_may_be_repeated() -> N
 def test_an_unknown_parameter_is_refused() -> None:
     with pytest.raises(ValueError):
         profile(best_fit(grid(), form_of("chinchilla")), "gamma")
+
+
+def test_a_level_is_profiled_as_people_write_it() -> None:
+    """A at the centre is known far better than A, whose interval goes with that of alpha."""
+    table = grid(noise=0.005)
+    found = best_fit(table, form_of("chinchilla"), cost=Huber(np.inf))
+    told = profile(found, "A")
+    assert told.low is not None and told.high is not None
+    assert told.low < found.natural()["A"] < told.high
+    draws = found.natural_of(resampled(table, found, way="noise", noise=0.005, num_draws=400))[:, 1]
+    assert np.log(told.high / told.low) == pytest.approx(
+        np.log(np.quantile(draws, 0.975) / np.quantile(draws, 0.025)), rel=0.4
+    )
+
+
+def test_a_fit_under_a_belief_has_no_profile() -> None:
+    with pytest.raises(ValueError, match="by the runs alone"):
+        profile(most_probable(grid(), form_of("chinchilla"), WHOLE), "alpha")

@@ -72,3 +72,14 @@ def test_rows_are_taken_with_their_names() -> None:
     part = table.take(np.array([2, 0]))
     assert part.rows == ["c", "a"] and part.loss.tolist() == [1, 3]
     assert table.take(table.loss < 2.5).rows == ["b", "c"]
+
+
+def test_columns_that_forms_and_checks_know_are_read_unnamed(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("params,tokens,loss,learning_rate,batch,steps,annealing,comment\n1e6,1e8,3.5,0.01,64,900,0,good\n")
+    table = Table.read(path)
+    assert set(table.columns) == {"params", "tokens", "loss", "learning_rate", "batch", "steps", "annealing"}
+    assert table.columns["annealing"][0] == 0.0
+    path.write_text("params,tokens,loss,learning_rate\n1e6,1e8,3.5,0\n")
+    with pytest.raises(TableError, match="learning_rate is 0"):
+        Table.read(path)

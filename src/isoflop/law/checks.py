@@ -14,15 +14,13 @@ import numpy as np
 from isoflop.core.products import LawReport, StudyWarning
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
 from isoflop.law.isoflop import EdgeMinimum, best_per_size, isoflop_groups, isoflop_minimum
-from isoflop.law.table import Table
+from isoflop.law.table import COUNTS, STEPS, Table
 
 MIN_SIZES = 3
 MIN_STEPS = 1000
 """Runs of fewer steps have hardly left their warmup (scaling.md sec. 6)."""
 OFF_CENTRE = 3.0
 """A minimum this factor from the middle of its group's sizes bends approach 2 (Open-Athena, arXiv 2603.22339)."""
-CONVENTIONS = ("params", "params_all", "params_non_embedding", "params_matmul")
-"""Columns that count parameters; where a table has two, their exponents are compared."""
 DISAGREES = 0.05
 """Difference of two conventions' exponents that is told."""
 
@@ -89,7 +87,7 @@ def _edges(table: Table) -> list[StudyWarning]:
 
 
 def _steps(table: Table) -> list[StudyWarning]:
-    steps = table.columns.get("steps")
+    steps = table.columns.get(STEPS)
     if steps is None or steps.min() >= MIN_STEPS:
         return []
     few = int(np.sum(steps < MIN_STEPS))
@@ -110,7 +108,7 @@ def _conventions(table: Table) -> list[StudyWarning]:
     if np.ptp(plain) == 0:
         return []
     found = []
-    for name in CONVENTIONS[1:]:
+    for name in COUNTS[1:]:
         if name in table.columns:
             slope = float(np.polyfit(plain, np.log(table.columns[name]), 1)[0])
             if abs(slope - 1) > DISAGREES:

@@ -78,6 +78,8 @@ def scores(
         for end, until in itertools.pairwise(edges)
         if len(later := order[end:until])
     ]
+    if not parts:  # one run has nothing to forecast
+        return [Score(each, np.inf) for each in candidates]
     return [Score(each, float(np.mean([_error(*part, each, units) for part in parts]))) for each in candidates]
 
 

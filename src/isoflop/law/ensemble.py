@@ -52,13 +52,15 @@ def most_probable(table: Table, form: Form, belief: Belief, *, units: Mapping[st
     starts = form.starts(problem.at, table.loss)
     mean, sd = belief.prior(form, starts, float(table.loss.min()))
     doubt = belief.doubt(table)
+    doubt /= doubt.min()  # where all are doubted, the least doubted tell the noise
     problem = replace(problem, prior_mean=mean[None], prior_precision=1 / sd**2, sigma=FIRST_NOISE * doubt)
     found = optimum_of(problem, units, starts, num_refined=NUM_REFINED, tolerance=TOLERANCE)
+    num_basins = found.num_basins
     for _ in range(_ROUNDS):
         tells = len(table) >= 2 * len(form.parameters)
         noise = max(scatter_of(found), LEAST_NOISE) if tells else FIRST_NOISE
         found = optimum_of(replace(problem, sigma=noise * doubt), units, found.theta[None], tolerance=TOLERANCE)
-    return found
+    return replace(found, num_basins=num_basins)
 
 
 def noise_of(found: Optimum) -> float:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from isoflop.core.errors import TableError
 from isoflop.law.belief import OPEN, falling
 from isoflop.law.choose import Candidate, scores, weights
 from isoflop.law.design import conditioned, next_run
 from isoflop.law.ensemble import Ensemble, members_of
-from isoflop.law.forms import Array, Columns, Form
+from isoflop.law.forms import UNIQUE, Array, Columns, Form
 from isoflop.law.table import FLOPS, LOSS, Table
 
 NUM_MEMBERS = 96
@@ -55,6 +56,8 @@ class Explorer:
     losses: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        """Raises ``TableError`` where a form needs a column that pool or targets lack."""
+        self.pool, self.targets = (_completed(columns, self.forms) for columns in (self.pool, self.targets))
         self._rng = np.random.default_rng(self.seed)
         self._units = [form.units(self.pool) for form in self.forms]
 
@@ -75,23 +78,30 @@ class Explorer:
         first = self._num_first()
         if len(self.done) < first:
             return self._spread_out(first - len(self.done), left)
-        return self._most_telling(max(1, round(BATCH_SHARE * len(self.done))), left)
+        return self.most_telling(max(1, round(BATCH_SHARE * len(self.done))), left)
 
     def ensembles(self) -> tuple[list[Ensemble], Array]:
-        """The forms' ensembles and weights. Units are the pool's, so that no prior wanders with the runs done."""
+        """The forms' ensembles and weights. Units are the pool's, so that no prior wanders with the runs done.
+
+        Raises ``TableError`` before any run is told.
+        """
+        if not self.done:
+            raise TableError("no run was done yet", remedy="Ask for runs, do them, and tell their losses")
         table, found, scored = self._table(), [], []
         for form, units in zip(self.forms, self._units, strict=True):
             candidate = Candidate(form, OPEN)
             best = candidate.fit(table, units=units)
             found.append(Ensemble(best, members_of(best, num_members=NUM_MEMBERS, rng=self._rng)))
             scored += scores(table, [candidate], units=units, origins=(ORIGIN,)) if len(self.forms) > 1 else []
-        return found, weights(scored) if scored else np.ones(1)
+        told = [score for score in scored if np.isfinite(score.error)]
+        return found, weights(scored) if told and len(told) == len(found) else np.full(len(found), 1 / len(found))
 
     def forecast(self) -> Forecast:
+        """Of all that was told so far."""
         members, shares = self.ensembles()
         logs = np.array([each.best.log_loss(self.targets) for each in members])
         middle = shares @ logs
-        within = np.array([each.log_losses(self.targets).var(axis=0) for each in members])
+        within = np.array([_finite(each.log_losses(self.targets)).var(axis=0) for each in members])
         return Forecast(np.exp(middle), np.sqrt(shares @ (within + (logs - middle) ** 2)))
 
     def _num_first(self) -> int:
@@ -110,8 +120,8 @@ class Explorer:
 
     def _spread_out(self, count: int, left: float) -> list[int]:
         """Farthest from all chosen in the logs of the columns, among runs of which ``count`` can be afforded."""
-        logs = np.column_stack([np.log(values) for values in self.pool.values() if np.ptp(values) > 0])
-        places = (logs - logs.mean(axis=0)) / logs.std(axis=0)
+        finite = [np.log(values) for values in self.pool.values() if np.isfinite(values).all()]
+        places = np.column_stack([(logs - logs.mean()) / max(float(logs.std()), 1e-12) for logs in finite])
         open_ones = np.flatnonzero(self._affordable(FIRST_SHARE * left / count))
         if len(open_ones) < count:
             affordable = np.flatnonzero(self._affordable(left))
@@ -120,11 +130,13 @@ class Explorer:
         fresh = [] if self.done else list(chosen)
         while len(fresh) < min(count, len(open_ones)):
             gaps = np.linalg.norm(places[open_ones, None] - places[chosen], axis=-1).min(axis=1)
+            gaps[np.isin(open_ones, chosen)] = -1.0
             chosen.append(int(open_ones[np.argmax(gaps)]))
             fresh.append(chosen[-1])
         return self._within(fresh, left)
 
-    def _most_telling(self, count: int, left: float) -> list[int]:
+    def most_telling(self, count: int, left: float) -> list[int]:
+        """Up to ``count`` runs of at most that cost together, the most telling for it first."""
         members, shares = self.ensembles()
         pool, targets = self._draws(members, shares)
         if targets.std(axis=0).max() < self.enough:
@@ -160,3 +172,19 @@ class Explorer:
         """As many of ``runs``, in order, as can be afforded."""
         affordable = np.cumsum(self.costs[runs]) <= left
         return [run for run, fits in zip(runs, affordable, strict=True) if fits]
+
+
+def _completed(columns: Columns, forms: Sequence[Form]) -> dict[str, Array]:
+    """What the forms need; unique tokens are unlimited where nothing is said of them."""
+    some = next(iter(columns.values()))
+    known = {UNIQUE: np.full(len(some), np.inf), **columns}
+    needed = {name: form for form in forms for name in form.columns}
+    for name, form in needed.items():
+        if name not in known:
+            raise TableError(f"{form.name} needs a column {name} of the pool and of the targets")
+    return {name: known[name] for name in needed}
+
+
+def _finite(log_losses: Array) -> Array:
+    """The members [K, n] that have a loss everywhere."""
+    return log_losses[np.isfinite(log_losses).all(axis=1)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from isoflop.core.errors import TableError
 from isoflop.core.products import Certificate, LawPoint, LawReport, StackReport, StudyWarning
 from isoflop.law.belief import NEAR, WHOLE
 from isoflop.law.checks import fit_warnings, table_warnings
-from isoflop.law.choose import LEAST_WEIGHT, Candidate, Score, predicted, scores, weights
+from isoflop.law.choose import LEAST_WEIGHT, ORIGINS, Candidate, Score, predicted, scores, weights
 from isoflop.law.ensemble import members_of, noise_of
 from isoflop.law.forms import BATCH, LEARNING_RATE, PARAMS, TOKENS, UNIQUE, Array, form_of
 from isoflop.law.identify import prior_decides, unidentified
@@ -19,7 +20,7 @@ from isoflop.law.leverage import leverage
 from isoflop.law.objective import Cost, Huber
 from isoflop.law.profile import flat
 from isoflop.law.resample import Way, resampled
-from isoflop.law.search import Optimum, best_fit
+from isoflop.law.search import Optimum, refuse_flat
 from isoflop.law.stack import Stack
 from isoflop.law.table import LOSS, Table
 
@@ -27,6 +28,7 @@ AUTO = "auto"
 FRESH = ("chinchilla", "skaling", "kaplan", "bounded")
 """Farseer's nine parameters made stacks of these worse on published tables (docs/log.md, 17)."""
 REPEATED = ("muennighoff", "repeated_chinchilla", "coupled", "bounded_epochs")
+MIN_RUNS = 5
 TUNED: tuple[str, ...] = ("tuned",)
 
 
@@ -45,15 +47,18 @@ def fit(
 
     One form is fitted to the runs alone: ``cost`` is Hoffmann's Huber(1e-3) unless given, parameters in ``hold`` stay;
     ``way`` and ``noise`` say how runs are resampled (`resample.resampled`). A stack is made to forecast costlier runs:
-    each form is fitted under each belief (`belief`), weighed by how that extrapolates, and the four are not asked.
+    each form is fitted under each belief (`belief`), weighed by how that extrapolates, and of the four ``noise`` alone
+    counts: no interval is narrower than it.
 
     Raises ``TableError`` where the runs cannot determine any form, ``ValueError`` for an unknown one.
     """
     started = time.perf_counter()
     alone = Candidate(form_of(form), cost=cost or Huber(), hold=hold or {}) if form != AUTO else None
     candidates = [alone] if alone else suitable(table)
+    for candidate in candidates:
+        refuse_flat(table, candidate.form)
     scored = scores(table, candidates, near=form == AUTO)
-    chosen, warned = _chosen(scored) if len(scored) > 1 else ([(scored[0], 1.0)], [])
+    chosen = _chosen(scored) if len(scored) > 1 else [(scored[0], 1.0)]
     draw = _Draw(way, num_draws, seed, noise)
     laws = [fit_candidate(table, score.candidate, draw) for score, _ in chosen]
     return Stack.from_report(
@@ -63,7 +68,7 @@ def fit(
             extrapolation_errors=[score.error if np.isfinite(score.error) else None for score, _ in chosen],
             warnings=[
                 *table_warnings(table),
-                *warned,
+                *_untested(table, scored),
                 *fit_warnings(table, laws),
                 *_leverage(table, chosen[0][0].candidate, laws[0]),
             ],
@@ -76,8 +81,11 @@ def suitable(table: Table) -> list[Candidate]:
     """What to try: forms that know of repetition or tuning where there is some.
 
     Runs that repeat their tokens or stray from the best learning rate are far above the frontier and are just what
-    those forms learn from.
+    those forms learn from. Raises ``TableError`` for fewer than ``MIN_RUNS``.
     """
+    if len(table) < MIN_RUNS:
+        what = f"{len(table)} runs are fewer than the parameters of any form ({MIN_RUNS} and more)"
+        raise TableError(what, remedy="Add runs")
     repeats = bool(np.any(table.columns[TOKENS] > 1.01 * table.places()[UNIQUE]))
     if {LEARNING_RATE, BATCH} <= table.columns.keys():
         names, beliefs = TUNED, [WHOLE]
@@ -85,21 +93,24 @@ def suitable(table: Table) -> list[Candidate]:
         names, beliefs = REPEATED, [WHOLE]
     else:
         names, beliefs = FRESH, [WHOLE, NEAR]
-    enough = [form_of(name) for name in names if len(form_of(name).parameters) <= len(table)]
-    return [Candidate(form, belief) for form in enough for belief in beliefs]
+    return [Candidate(form_of(name), belief) for name in names for belief in beliefs]
 
 
-def _chosen(scored: Sequence[Score]) -> tuple[list[tuple[Score, float]], list[StudyWarning]]:
-    """Weights, largest first; with too few runs to tell, the form of fewest parameters alone, and a warning."""
-    if not any(np.isfinite(score.error) for score in scored):
-        simplest = min(scored, key=lambda score: len(score.candidate.form.parameters))
-        name = simplest.candidate.form.name
-        message = f"too few runs to compare forms by extrapolation: {name} was taken unseen"
-        return [(simplest, 1.0)], [StudyWarning("form_untested", message)]
+def _untested(table: Table, scored: Sequence[Score]) -> list[StudyWarning]:
+    """Whether the first forecasts, by which forms are judged, rested on fewer runs than parameters."""
+    first, most = round(ORIGINS[0] * len(table)), max(len(score.candidate.form.parameters) for score in scored)
+    if first >= most:
+        return []
+    message = f"{len(table)} runs are few to judge forms of {most} parameters by how they extrapolate"
+    return [StudyWarning("form_untested", message)]
+
+
+def _chosen(scored: Sequence[Score]) -> list[tuple[Score, float]]:
+    """Weights, largest first."""
     shares = weights(scored)
     kept = [(score, float(share)) for score, share in zip(scored, shares, strict=True) if share >= LEAST_WEIGHT]
     whole = sum(share for _, share in kept)
-    return sorted(((score, share / whole) for score, share in kept), key=lambda pair: -pair[1]), []
+    return sorted(((score, share / whole) for score, share in kept), key=lambda pair: -pair[1])
 
 
 @dataclass(frozen=True)
@@ -120,13 +131,16 @@ def fit_candidate(table: Table, candidate: Candidate, draw: _Draw) -> LawReport:
         thetas = members_of(found, num_members=draw.num_draws, rng=np.random.default_rng(draw.seed))
     else:
         thetas = resampled(table, found, way=draw.way, num_draws=draw.num_draws, seed=draw.seed, noise=draw.noise)
-    draws = found.natural_of(thetas)
+    with np.errstate(over="ignore"):
+        every = found.natural_of(thetas)
+    finite = np.isfinite(every).all(axis=1)
+    draws = every[finite] if finite.any() else found.natural_of(found.theta[None])
     prior_sd = found.problem.prior_precision**-0.5 if believed else None
     return LawReport(
         form=form.name,
         parameters=found.natural(),
-        standard_errors=found.named(np.std(draws, axis=0, ddof=1)),
-        prior_dominated=_open(found, draws) if prior_sd is None else prior_decides(form, thetas, prior_sd),
+        standard_errors=found.named(np.std(draws, axis=0)),
+        prior_dominated=_open(found, every) if prior_sd is None else prior_decides(form, thetas, prior_sd),
         draws=draws.tolist(),
         residual_sd=noise_of(found) if believed else _residual_sd(table, found),
         points=_points(table, draw.noise),
@@ -144,9 +158,11 @@ def _open(found: Optimum, draws: Array) -> list[str]:
 
 def _leverage(table: Table, candidate: Candidate, law: LawReport) -> list[StudyWarning]:
     """Runs that would bend the leading form, if the runs alone decided."""
-    if len(table) < len(candidate.form.parameters):
+    alone = replace(candidate, belief=None)
+    try:
+        told = leverage(table, alone, np.array(list(law.standard_errors.values())))
+    except TableError:  # too few, with or without the suspects
         return []
-    told = leverage(table, best_fit(table, candidate.form), np.array(list(law.standard_errors.values())))
     return [told.warning()] if told else []
 
 

@@ -160,18 +160,21 @@ def reading_bias(table: Table, fitted: Fitted, *, reading: Reading = "akima") ->
     """By how much a reading's exponent of N* is off at these sizes and costs, were ``fitted`` the truth and no noise.
 
     Groups that are wide, off their centre or few bend it (Open-Athena 2026, arXiv 2603.22339). The reading is taken of
-    the fitted law's own losses where the runs are, and compared with that law's best sizes at the same costs.
+    the fitted law's own losses where the runs are, and compared with that law's best sizes at the same costs: those
+    that enclose a best size both as measured and as fitted. Raises ``TableError`` with fewer than two such.
     """
     columns = table.places()
     drawn = Table({**table.columns, LOSS: np.exp(fitted.log_loss(columns))}, table.rows)
-    read = approach_2(drawn, reading=reading)
+    read, measured = approach_2(drawn, reading=reading), approach_2(table, reading=reading)
+    both = np.isin(read.flops, measured.flops)
+    costs, sizes = read.flops[both], read.sizes[both]
 
     def loss(params: Array, tokens: Array) -> Array:
         return np.exp(fitted.log_loss({PARAMS: params, TOKENS: tokens}))
 
     per_token = float(np.median(table.cost / columns[PARAMS] / columns[TOKENS]))
-    true = np.array([optimum(loss, for_flops(FLOPS_PER_PARAMETER_TOKEN * c / per_token)).params for c in read.flops])
-    return read.law.exponent - PowerLaw.through(read.flops, true).exponent
+    true = np.array([optimum(loss, for_flops(FLOPS_PER_PARAMETER_TOKEN * c / per_token)).params for c in costs])
+    return PowerLaw.through(costs, sizes).exponent - PowerLaw.through(costs, true).exponent
 
 
 def isoflop_groups(table: Table) -> dict[float, Table]:

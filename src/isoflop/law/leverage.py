@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.core.products import StudyWarning
+from isoflop.law.choose import Candidate
 from isoflop.law.forms import Array
-from isoflop.law.search import Optimum, best_fit
+from isoflop.law.search import Optimum
 from isoflop.law.table import Table
 
 FAR = 12.0
@@ -49,20 +50,24 @@ class Leverage:
         return StudyWarning("outlier_leverage", message)
 
 
-def leverage(table: Table, optimum: Optimum, standard_errors: Array) -> Leverage | None:
-    """The runs that move a parameter by more than ``TOLD`` of its ``standard_errors`` [P, natural], if any do."""
+def leverage(table: Table, candidate: Candidate, standard_errors: Array) -> Leverage | None:
+    """The runs that move a parameter by more than ``TOLD`` of its ``standard_errors`` [P, natural], if any do.
+
+    Raises ``TableError`` where the runs cannot determine the form, with the suspects or without.
+    """
     suspects = np.zeros(len(table.loss), dtype=bool)
-    rest = optimum
+    rest = optimum = candidate.fit(table)
     for _ in range(_ROUNDS):
         before, suspects = suspects, _far(table, rest, ~suspects)
         if not suspects.any() or suspects.mean() > MOST:
             return None
         if (suspects == before).all():
             break
-        rest = best_fit(table.take(~suspects), optimum.problem.form, cost=optimum.problem.cost)
+        rest = candidate.fit(table.take(~suspects))
     here, there = optimum.natural(), rest.natural()
     errors = zip(here, standard_errors.tolist(), strict=True)
-    moves = {name: abs(there[name] - here[name]) / max(error, 1e-300) for name, error in errors}
+    free = {name: error for name, error in errors if name not in candidate.hold}
+    moves = {name: abs(there[name] - here[name]) / max(error, 1e-300) for name, error in free.items()}
     rows = [name for name, suspect in zip(table.rows, suspects, strict=True) if suspect]
     return Leverage(rows, here, there, moves) if max(moves.values()) > TOLD else None
 

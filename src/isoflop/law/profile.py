@@ -20,7 +20,8 @@ STIFFNESS = 1e8
 CHI_SQUARE = 3.841458820694124
 """95 % quantile with one degree of freedom."""
 REACH, STEPS, HALVINGS = 6.0, 25, 10
-"""Values from exp(-6) to exp(6) times the optimum, in so many steps a side; ends are halved so often."""
+"""From exp(-6) to exp(6) times the optimum, an exponent from -2 to 4 times, in so many steps a side; ends are halved
+so often."""
 FAR = math.log(10.0)
 
 
@@ -46,8 +47,9 @@ def profile(optimum: Optimum, parameter: str) -> Profile:
 
     The interval ends where the objective exceeds its least by the share CHI_SQUARE / (n - P), the profile t-interval of
     least squares with its scale estimated; for Huber's cost that is an approximation. Raises ``ValueError`` for an
-    unknown parameter.
+    unknown parameter, and for a fit under a belief.
     """
+    optimum = _in_ones(optimum)
     form = optimum.problem.form
     place = form.index(parameter)
     spans = np.linspace(0, REACH, STEPS + 1)[1:]
@@ -71,6 +73,7 @@ def flat(optimum: Optimum) -> list[str]:
 
     The same threshold as a profile's ends, at two places alone.
     """
+    optimum = _in_ones(optimum)
     form, allowed = optimum.problem.form, _allowed(optimum, optimum.objective)
     found = []
     for place, name in enumerate(form.parameters):
@@ -85,8 +88,24 @@ def flat(optimum: Optimum) -> list[str]:
     return found
 
 
+def _in_ones(optimum: Optimum) -> Optimum:
+    """The same fit for columns in ones: there alone a tenfold A is a tenfold A whatever alpha does.
+
+    Raises ``ValueError`` for a fit under a belief, whose prior speaks of other units.
+    """
+    problem, units = optimum.problem, optimum.units
+    if all(unit == 1.0 for unit in units.values()):
+        return optimum
+    if problem.prior_precision.any():
+        raise ValueError("profiles are of fits by the runs alone")
+    at = {name: values * units[name] for name, values in problem.at.items()}
+    theta = problem.form.rescaled(optimum.theta, units)
+    return replace(optimum, problem=replace(problem, at=at), theta=theta, units=dict.fromkeys(units, 1.0))
+
+
 def _allowed(optimum: Optimum, least: float) -> float:
-    return least * (1 + CHI_SQUARE / max(len(optimum.problem.sigma) - len(optimum.theta), 1))
+    num_free = len(optimum.theta) - int((optimum.problem.prior_precision > 0).sum())
+    return least * (1 + CHI_SQUARE / max(len(optimum.problem.sigma) - num_free, 1))
 
 
 def _natural(optimum: Optimum, theta: Array) -> Array:

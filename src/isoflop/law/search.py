@@ -90,7 +90,7 @@ def best_fit(
     Raises ``TableError`` with too few runs or levels, and for a held parameter that the form has not.
     """
     _refuse_few(table, form, num_held=len(hold or {}))
-    _refuse_flat(table, form)
+    refuse_flat(table, form)
     problem, units = problem_of(table, form, cost or Huber(), weights=weights)
     starts = form.starts(problem.at, table.loss)
     if not hold:
@@ -108,7 +108,11 @@ def _held(problem: Problem, hold: Mapping[str, float], starts: Array) -> tuple[P
         remedy = f"It has {', '.join(form.parameters)}"
         raise TableError(f"{form.name} has no parameter {unknown[0]} to hold", remedy=remedy)
     index = [form.index(name) for name in hold]
-    values = form.theta_of(np.array([hold.get(name, 1.0) for name in form.parameters]))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = form.theta_of(np.array([hold.get(name, 1.0) for name in form.parameters]))
+    if senseless := [name for name in hold if not np.isfinite(values[form.index(name)])]:
+        remedy = f"Hold it at a{' positive' if senseless[0] in form.logarithmic else ''} number"
+        raise TableError(f"{senseless[0]} cannot be {hold[senseless[0]]:g}", remedy=remedy)
     precision = np.zeros(len(values))
     precision[index] = HELD
     starts = starts.copy()
@@ -152,7 +156,8 @@ def _refuse_few(table: Table, form: Form, *, num_held: int) -> None:
         raise TableError(what, remedy="Add runs, or choose a form with fewer parameters")
 
 
-def _refuse_flat(table: Table, form: Form) -> None:
+def refuse_flat(table: Table, form: Form) -> None:
+    """``TableError`` where all runs have one size or one length: no law in it can be fitted."""
     for name in (PARAMS, TOKENS):
         if name in form.columns and len(np.unique(table.columns[name])) < 2:
             remedy = f"Add runs of another {'size' if name == PARAMS else 'length'}"
@@ -172,8 +177,8 @@ def _certificate(problem: Problem, theta: Array, objective: float) -> dict[str, 
         return {"condition_number": _WORST, "promised_decrease": _WORST}
     scale = np.sqrt(np.maximum(np.diag(curvature), 1e-300))
     eigenvalues = np.linalg.eigvalsh(curvature / np.outer(scale, scale))
-    step = np.linalg.lstsq(curvature, gradient, rcond=1e-12)[0]
+    step = np.linalg.lstsq(curvature / np.outer(scale, scale), gradient / scale, rcond=1e-12)[0]
     return {
         "condition_number": min(float(eigenvalues[-1] / max(eigenvalues[0], 1e-300)), _WORST),
-        "promised_decrease": float(abs(gradient @ step)) / max(objective, 1e-300),
+        "promised_decrease": float(abs(gradient / scale @ step)) / max(objective, 1e-300),
     }

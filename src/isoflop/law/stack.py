@@ -38,7 +38,7 @@ class Stack:
 
     @cached_property
     def laws(self) -> list[Law]:
-        """One a form, the best extrapolating first."""
+        """One a form and belief, the best extrapolating first."""
         return [Law.from_report(report) for report in self._report.laws]
 
     def loss(self, params: ArrayLike, tokens: ArrayLike, unique_tokens: ArrayLike = math.inf) -> Array:
@@ -91,7 +91,8 @@ class Stack:
         tokens, found = tokens_of(sizes), []
         for law, weight in zip(self.laws, self._weights, strict=True):
             losses = law.draw_losses(sizes, tokens, unique_tokens)
-            losses = losses[np.isfinite(losses).all(axis=1)]
+            losses = np.where(np.isfinite(losses), losses, np.inf)
+            losses = losses[np.isfinite(losses.min(axis=1))]
             found.append(sizes[np.argmin(losses[: max(1, round(weight * len(losses)))], axis=1)])
         return np.concatenate(found)
 

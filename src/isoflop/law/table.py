@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from isoflop.core.errors import TableError
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array
+from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, Array
+from isoflop.law.forms.annealed import ANNEALING
 
 LOSS, FLOPS = "loss", "flops"
 FLOPS_PER_PARAMETER_TOKEN = 6.0
 """C = 6 N D (Kaplan et al. 2020): what completes a table of which N or D is not given."""
+
+STEPS = "steps"
+COUNTS = ("params", "params_all", "params_non_embedding", "params_matmul")
+"""Columns that count parameters; where a table has two, their exponents are compared."""
+KNOWN = {LOSS, FLOPS, STEPS, *COUNTS} | {column for form in FORMS.values() for column in form.columns}
+"""Headers that are read without being named."""
 
 MIXED_UNITS = 30.0
 """A run whose FLOPs over N D differ from the others' by more than this factor counts in another unit."""
@@ -114,7 +121,8 @@ def _completed(arrays: dict[str, Array], where: str, *, needs_loss: bool) -> dic
 
 def _check(arrays: Mapping[str, Array], rows: Sequence[str], where: str) -> None:
     for name, values in arrays.items():
-        allowed = values > 0 if name == UNIQUE else (values > 0) & np.isfinite(values)
+        least = 0.0 if name == ANNEALING else np.nextafter(0, 1)
+        allowed = (values >= least) & (np.isfinite(values) | (name == UNIQUE))
         for i in np.flatnonzero(~allowed)[:1]:
             raise TableError(
                 f"{name} is {values[i]:g}, which is not a positive number",
@@ -149,8 +157,8 @@ def _wanted(header: Sequence[str], names: Mapping[str, str], path: Path) -> dict
     if absent:
         remedy = f"The file has {', '.join(header)}"
         raise TableError(f"there is no column {absent[0]}", where=f"{path}, line 1", remedy=remedy)
-    ours = {PARAMS: PARAMS, TOKENS: TOKENS, UNIQUE: UNIQUE, LOSS: LOSS, FLOPS: FLOPS} | dict(names)
-    return {name: header.index(theirs) for name, theirs in ours.items() if theirs in header}
+    ours = {name: name for name in header if name in KNOWN} | dict(names)
+    return {name: header.index(theirs) for name, theirs in ours.items()}
 
 
 def _number(line: Sequence[str], at: int, number: int, path: Path, header: Sequence[str]) -> float:

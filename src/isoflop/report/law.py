@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.core.files import write_bytes, write_text
+from isoflop.core.products import LawPoint
 from isoflop.law.forms import Array
 from isoflop.law.optimum import Allocation
 from isoflop.law.stack import Stack
+from isoflop.law.table import FLOPS_PER_PARAMETER_TOKEN
 from isoflop.report.charts import BLUE, GREY, INK, ORANGE, Row, Spec, chart_of, log_x, spec_of, value_y
 from isoflop.report.html import figure, section, table, tag
 from isoflop.report.numbers import compact, percent
@@ -43,8 +45,10 @@ def page(law: Stack, *, title: str) -> str:
     """The whole page as text."""
     report = law.report()
     points = report.laws[0].points
-    names = " and ".join(each.form for each in report.laws[:2]) + (" first" if len(report.laws) > 2 else "")
+    forms = list(dict.fromkeys(each.form for each in report.laws))
+    names = " and ".join(forms[:2]) + (" first" if len(forms) > 2 else "")
     sentence = f"{len(points)} runs, {names}"
+    note = "Runs are compared with tuned ones." if forms == ["tuned"] else ""
     return document(
         f"isoflop · {title}",
         sentence,
@@ -58,7 +62,7 @@ def page(law: Stack, *, title: str) -> str:
                 _purchases(law),
             ),
             section("sizes", "Which size", figure("Loss by size at a fixed cost", slices(law))),
-            section("misses", "Where the law misses", figure("Measured over fitted, less 1", misses(law))),
+            section("misses", "Where the law misses", figure("Measured over fitted, less 1", misses(law), note=note)),
             section("forms", "Which forms", _forms(law)),
             section("warnings", "What to distrust", _warnings(law)),
         ),
@@ -68,6 +72,11 @@ def page(law: Stack, *, title: str) -> str:
 _NAVIGATION = (
     ("frontier", "Frontier"), ("sizes", "Sizes"), ("misses", "Misses"), ("forms", "Forms"), ("warnings", "Warnings"),
 )  # fmt: skip
+
+
+def cost_of(point: LawPoint) -> float:
+    """6 N D, as the law reckons; a table's own FLOPs may count more."""
+    return FLOPS_PER_PARAMETER_TOKEN * point.num_parameters * point.tokens
 
 
 def frontier(law: Stack) -> Spec:
@@ -81,8 +90,8 @@ def slices(law: Stack) -> Spec:
 def _frontier(law: Stack) -> alt.LayerChart | alt.FacetChart:
     """Runs, and along the best sizes the law's band, dashed beyond the costliest run."""
     points = law.report().laws[0].points
-    dearest = max(point.flops for point in points)
-    costs = np.geomspace(min(point.flops for point in points), BEYOND * dearest, NUM_COSTS)
+    dearest = max(cost_of(point) for point in points)
+    costs = np.geomspace(min(cost_of(point) for point in points), BEYOND * dearest, NUM_COSTS)
     best = [law.optimum(float(cost)) for cost in costs]
     band = law.predict(np.array([each.params for each in best]), np.array([each.tokens for each in best]))
     rows: list[Row] = [
@@ -92,7 +101,7 @@ def _frontier(law: Stack) -> alt.LayerChart | alt.FacetChart:
             best, band.central.tolist(), band.low.tolist(), band.high.tolist(), strict=True
         )
     ]
-    runs: list[Row] = [{"flops": p.flops, "central": p.loss, "run": p.run, "size": p.num_parameters} for p in points]
+    runs: list[Row] = [{"flops": cost_of(p), "central": p.loss, "run": p.run, "size": p.num_parameters} for p in points]
     x, y = log_x("flops", _FLOPS), value_y("central", _LOSS)
     tips = [
         alt.Tooltip("size:Q", format=".3s"),
@@ -114,7 +123,7 @@ def _frontier(law: Stack) -> alt.LayerChart | alt.FacetChart:
 def _slices(law: Stack) -> alt.LayerChart | alt.FacetChart:
     """The law's loss by size at a few costs, its bottom marked, and the runs within a factor of 1.3 of each."""
     points = law.report().laws[0].points
-    flops = np.array([point.flops for point in points])
+    flops = np.array([cost_of(point) for point in points])
     sizes = np.array([point.num_parameters for point in points])
     grid = np.geomspace(sizes.min(), sizes.max(), NUM_SIZES)
     lines: list[Row] = []
@@ -159,7 +168,7 @@ def misses(law: Stack) -> Spec:
         np.array([p.unique_tokens for p in points]),
     )
     rows: list[Row] = [
-        {"flops": p.flops, "miss": p.loss / value - 1, "run": p.run, "size": p.num_parameters}
+        {"flops": cost_of(p), "miss": p.loss / value - 1, "run": p.run, "size": p.num_parameters}
         for p, value in zip(points, fitted.tolist(), strict=True)
     ]
     colour = alt.Color("size:Q", title="parameters", scale=alt.Scale(type="log", scheme="viridis"))
@@ -179,7 +188,7 @@ def misses(law: Stack) -> Spec:
 
 
 def _purchases(law: Stack) -> str:
-    dearest = max(point.flops for point in law.report().laws[0].points)
+    dearest = max(cost_of(point) for point in law.report().laws[0].points)
     rows = [_purchase(law, times, law.optimum(times * dearest)) for times in (1.0, 10.0, BEYOND)]
     return table(("FLOPs", "parameters", "tokens", _LOSS, "90 % interval"), rows, numeric="nnnnt")
 

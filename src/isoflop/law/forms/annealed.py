@@ -37,7 +37,7 @@ class Annealed(Form):
     parameters = ("E", "A", "B", "alpha", "beta", "C")
     logarithmic = frozenset({"E", "A", "B", "C"})
     columns = (PARAMS, TOKENS, AREA, ANNEALING)
-    centred = (PARAMS, AREA, ANNEALING)
+    centred = (PARAMS, AREA)
 
     def log_loss(self, theta: Array, at: Columns) -> Array:
         (log_c,) = split(theta[..., 5:])
@@ -52,9 +52,7 @@ class Annealed(Form):
         return np.hstack([plain, np.full((len(plain), 1), gain)])
 
     def rescaled(self, theta: Array, units: Mapping[str, float]) -> Array:
-        result = rescaled_pair(theta, {PARAMS: units[PARAMS], TOKENS: units[AREA]})
-        result[..., 5] -= np.log(units[ANNEALING])
-        return result
+        return rescaled_pair(theta, {PARAMS: units[PARAMS], TOKENS: units[AREA]})
 
 
 def areas(rates: Array, tokens_per_step: float, *, forgetting: float = FORGETTING) -> tuple[Array, Array]:
