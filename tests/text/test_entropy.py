@@ -10,11 +10,11 @@ import pytest
 
 from isoflop.text.entropy import WORDS_PER_DOCUMENT, MarkovText
 
-SMALL = MarkovText(num_words=30, num_classes=3)
+SMALL = MarkovText(num_words=30)
 
 
 def test_rows_and_states_are_distributions() -> None:
-    assert SMALL.probabilities.sum(axis=1) == pytest.approx(np.ones(SMALL.num_states))
+    assert SMALL.probabilities.sum(axis=1) == pytest.approx(np.ones(30))
     assert SMALL.stationary.sum() == pytest.approx(1.0) and (SMALL.stationary > 0).all()
     assert len(set(SMALL.words)) == 30
 
@@ -25,10 +25,10 @@ def test_the_rate_is_what_its_own_probabilities_score() -> None:
     stop, surprise, num_words, num_bytes = 1 / WORDS_PER_DOCUMENT, [], 0, 0
     for document in text.documents(600):
         words = [index[word] for word in document.split()]
-        state, nats = 0, 0.0
+        before, nats = 0, 0.0
         for word in words:
-            nats -= math.log(text.probabilities[state, word])
-            state = text.next_state(state, word)
+            nats -= math.log(text.probabilities[before, word])
+            before = word
         surprise.append(nats - math.log(stop) - (len(words) - 1) * math.log1p(-stop) - text.nats_per_word * len(words))
         num_words, num_bytes = num_words + len(words), num_bytes + len(document.encode())
     error = np.std(surprise) * math.sqrt(len(surprise))
