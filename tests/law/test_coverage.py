@@ -5,6 +5,7 @@ import pytest
 from law_studies import COUPLED, EIGHT, TRUTH, loss
 
 from isoflop.law.forms import PARAMS, TOKENS, Array, form_of
+from isoflop.law.objective import Huber
 from isoflop.law.resample import Way, resampled
 from isoflop.law.search import best_fit
 from isoflop.law.table import LOSS, Table
@@ -28,12 +29,20 @@ def design(name: str) -> tuple[Array, Array]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("way", ["points", "noise"])
+@pytest.mark.parametrize(
+    ("cost", "way", "most"),
+    [(Huber(np.inf), "points", 0.97), (Huber(np.inf), "noise", 0.97), (Huber(), "points", 1.0)],
+    ids=["squares-points", "squares-noise", "hoffmann-points"],
+)
 @pytest.mark.parametrize(("name", "form", "theta"), [
     ("grid", "chinchilla", TRUTH), ("isoflop", "chinchilla", TRUTH), ("ratios", "skaling", COUPLED),
 ])  # fmt: skip
-def test_intervals_cover(name: str, form: str, theta: Array, way: Way) -> None:
-    """Of an exponent and of the loss at a target, pooled."""
+def test_intervals_cover(name: str, form: str, theta: Array, cost: Huber, way: Way, most: float) -> None:
+    """Of an exponent and of the loss at a target, pooled: 88 to 97 % by least squares.
+
+    Hoffmann's delta of .001 is a tenth of the noise here: nearly least absolute values, whose bootstrap spreads some
+    15 % too widely (docs/log.md, 17). Its intervals are only asked not to be too narrow.
+    """
     fitted_form, rng, noise = form_of(form), np.random.default_rng(0), 0.01
     size, tokens = design(name)
     clean = loss(theta, size, tokens, np.full(len(size), np.inf), form=form)
@@ -43,7 +52,7 @@ def test_intervals_cover(name: str, form: str, theta: Array, way: Way) -> None:
     for study in range(NUM_STUDIES):
         measured = clean * np.exp(noise * rng.standard_normal(len(size)))
         table = Table.of({PARAMS: size, TOKENS: tokens, LOSS: measured})
-        found = best_fit(table, fitted_form)
+        found = best_fit(table, fitted_form, cost=cost)
         draws = resampled(table, found, way=way, noise=noise, num_draws=NUM_DRAWS, seed=study)
         forecasts = found.log_loss(TARGET, draws)[:, 0]
         for i, (values, true) in enumerate(
@@ -52,4 +61,4 @@ def test_intervals_cover(name: str, form: str, theta: Array, way: Way) -> None:
             low, high = np.quantile(values, [0.025, 0.975])
             held[i] += low <= true <= high
     print(name, way, held / NUM_STUDIES)
-    assert 0.88 <= held.mean() / NUM_STUDIES <= 0.97
+    assert 0.88 <= held.mean() / NUM_STUDIES <= most
