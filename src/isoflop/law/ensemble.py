@@ -1,7 +1,7 @@
 """The most probable fit under a belief, and what the runs leave open about it: an ensemble of fits.
 
-Randomise, then optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every member perturbs the log losses by
-their noise and the prior means by their spread, and fits again. With a prior there is a fit from the first run on.
+Every member fits the runs and the prior as they might have been (`solve.Problem.perturbed`). With a prior there is a
+fit from the first run on.
 """
 
 from __future__ import annotations
@@ -77,10 +77,7 @@ def scatter_of(found: Optimum) -> float:
 
 def members_of(found: Optimum, *, num_members: int, rng: np.random.Generator) -> Array:
     """[K, P], K at most ``num_members``: those that make sense."""
-    problem = found.problem
-    noise = problem.sigma * rng.standard_normal((num_members, len(problem.sigma)))
-    drift = rng.standard_normal((num_members, len(found.theta))) / np.sqrt(problem.prior_precision)
-    varied = replace(problem, log_losses=problem.log_losses + noise, prior_mean=problem.prior_mean + drift)
+    varied = found.problem.perturbed(num_members, rng)
     members, objectives = minimise(varied, np.tile(found.theta, (num_members, 1)), iterations=30, tolerance=1e-4)
     result: Array = members[np.isfinite(objectives)]
     return result

@@ -28,8 +28,9 @@ AUTO = "auto"
 FRESH = ("chinchilla", "skaling", "kaplan", "bounded")
 """Farseer's nine parameters made stacks of these worse on published tables (docs/log.md, 17)."""
 REPEATED = ("muennighoff", "repeated_chinchilla", "coupled", "bounded_epochs")
-MIN_RUNS = 5
 TUNED: tuple[str, ...] = ("tuned",)
+MIN_RUNS = 5
+"""As many as the simplest of these has parameters."""
 
 
 def fit(

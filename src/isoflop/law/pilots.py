@@ -1,8 +1,7 @@
 """The scaling law of a study: fitted by maximum a posteriori, with draws that carry its uncertainty.
 
-Intervals come from randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)): every draw perturbs the
-log losses by their noise and the prior means by their spread, and fits again. On a linear model this samples the
-posterior exactly; ``tests/law/test_pilot_law.py`` measures the coverage on this one by simulation.
+Intervals come from fits to the runs and the prior as they might have been (`solve.Problem.perturbed`);
+``tests/law/test_pilot_law.py`` measures their coverage by simulation.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy as np
 from isoflop.core.errors import StudyError
 from isoflop.core.products import LawPoint, LawReport, StudyWarning
 from isoflop.law import prior as trust
+from isoflop.law.belief import falling
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, form_of
 from isoflop.law.identify import prior_decides
 from isoflop.law.objective import Huber
@@ -125,7 +125,7 @@ def _problem(
         log_losses=np.log(loss)[None],
         cost=Huber(trust.HUBER_DELTA),
         weights=np.ones((1, len(points))),
-        sigma=np.hypot(noise / loss, model_sd * _distance(size * tokens)),
+        sigma=np.hypot(noise / loss, model_sd * _misfit(size * tokens)),
         prior_mean=means[None],
         prior_precision=sds**-2.0,
     )
@@ -153,10 +153,9 @@ def _with_drop(problem: Problem, drop: Drop, size_unit: float, token_unit: float
     )
 
 
-def _distance(flops: Array) -> Array:
+def _misfit(cost: Array) -> Array:
     """How much the form's misfit counts at each point [points]: 1 at the costliest, more the further below it."""
-    result: Array = 1.0 + trust.MISFIT_PER_EFOLD * np.log(flops.max() / flops)
-    return result
+    return falling(cost, float(cost.max()), trust.MISFIT_PER_EFOLD)
 
 
 def _starts(problem: Problem, lowest: float) -> Array:
@@ -170,14 +169,7 @@ def _starts(problem: Problem, lowest: float) -> Array:
 
 def _draws(fitted: _Posterior, num_draws: int, seed: int) -> Array:
     """[num_draws, P] samples of theta by randomise-then-optimise."""
-    rng = np.random.default_rng(seed)
-    problem = fitted.problem
-    prior_sd = problem.prior_precision**-0.5
-    perturbed = replace(
-        problem,
-        log_losses=problem.log_losses + problem.sigma * rng.standard_normal((num_draws, len(problem.sigma))),
-        prior_mean=problem.prior_mean + prior_sd * rng.standard_normal((num_draws, len(prior_sd))),
-    )
+    perturbed = fitted.problem.perturbed(num_draws, np.random.default_rng(seed))
     theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
     return theta
 

@@ -63,6 +63,17 @@ class Problem:
             sigma=self.sigma[:num_rows],
         )
 
+    def perturbed(self, num: int, rng: np.random.Generator) -> Problem:
+        """As it might have been, ``num`` times: log losses moved by their sigma, prior means by their spread.
+
+        Fitting each is randomise-then-optimise (Bardsley et al. 2014, SIAM J. Sci. Comput. 36(4)), which samples the
+        posterior of a linear model exactly. Every parameter needs a prior.
+        """
+        noise = self.sigma * rng.standard_normal((num, len(self.sigma)))
+        prior_sd = self.prior_precision**-0.5
+        drift = prior_sd * rng.standard_normal((num, len(prior_sd)))
+        return replace(self, log_losses=self.log_losses + noise, prior_mean=self.prior_mean + drift)
+
     def residuals(self, theta: Array) -> Array:
         """[K, rows] in units of sigma, of theta [K, P]."""
         logs = self.form.log_loss(theta, self.at)
