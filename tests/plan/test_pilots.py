@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from invented import CONTEXT, SHAPES, TRUE, setting
+from invented import CONTEXT, SHAPES, TRUE, law, setting
 
 from isoflop.core.records import PilotFinished
 from isoflop.law.isoflop import EdgeMinimum
+from isoflop.law.predict import Law
+from isoflop.law.prior import MISFIT_PER_EFOLD
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess, guess_target
@@ -21,7 +24,7 @@ from isoflop.plan.pilots import (
     choose_trunks,
     design,
     grid_sizes,
-    recentred,
+    next_trunks,
     worker_tokens_per_second,
 )
 from isoflop.stages.law import DEFAULT_NOISE_NATS, _rate_warnings, _seed_noise
@@ -173,10 +176,44 @@ def test_one_after_another_a_pilot_has_all_threads() -> None:
     assert beside == pytest.approx(alone * setting().machine.side_by_side_gain / 2)
 
 
-def test_recentring_goes_beyond_the_end_at_which_the_least_loss_lies() -> None:
-    middle = float(size(SHAPES[5]))
-    below, above = (recentred(SHAPES, EdgeMinimum(side, middle)) for side in ("smallest", "largest"))
-    assert isinstance(below, Trunk) and isinstance(above, Trunk)
-    assert size(below.config) < middle < size(above.config)
-    assert recentred(SHAPES, EdgeMinimum("smallest", float(size(SHAPES[0])))) is None
-    assert recentred(SHAPES, EdgeMinimum("largest", float(size(SHAPES[-1])))) is None
+def next_sizes(edge: EdgeMinimum | None = None, *, num_workers: int = 2, known: Law | None = None) -> list[int]:
+    made, wanted = setting(num_workers=num_workers), guess(600)
+    return [size(t.config) for t in next_trunks(made, known or law(), wanted, edge, seconds=12.0)]
+
+
+def test_the_next_trunks_are_one_a_worker_of_different_sizes_up_to_the_target() -> None:
+    for num_workers in (1, 2, 4):
+        chosen = next_sizes(num_workers=num_workers)
+        assert len(chosen) == len(set(chosen)) == num_workers
+        assert max(chosen) <= size(guess(600).config)
+    assert next_sizes() == next_sizes()
+
+
+def test_the_first_trunk_asked_for_tells_more_of_the_target_than_any_other() -> None:
+    """By the draws: what is left of the target's variance where the run's own loss is known but for noise."""
+    made, wanted = setting(num_workers=1), guess(600)
+    [trunk] = next_trunks(made, law(), wanted, None, seconds=12.0)
+    left = {}
+    for config in (config for config in SHAPES if size(config) <= size(wanted.config)):
+        [job] = design(made, [Trunk(config, "next")], seconds=12.0)
+        tokens = float(job.branch_steps[-1] * job.recipe.batch_tokens)
+        seen = np.log(law().draw_losses(size(config), tokens, made.unique_tokens))
+        asked = np.log(law().draw_losses(size(wanted.config), wanted.tokens, made.unique_tokens))
+        costliest = max(point.num_parameters * point.tokens for point in law().report().points)
+        noise = law().run_sd * (1 + MISFIT_PER_EFOLD * max(0.0, np.log(costliest / (size(config) * tokens))))
+        left[config] = np.var(asked, ddof=1) - np.cov(seen, asked)[0, 1] ** 2 / (np.var(seen, ddof=1) + noise**2)
+    assert left[trunk.config] == min(left.values()) < np.var(asked, ddof=1)
+
+
+def test_nothing_more_is_asked_of_a_law_that_is_sure() -> None:
+    report = law().report()
+    sure = Law.from_report(replace(report, draws=[list(report.parameters.values())] * 10))
+    assert next_sizes(known=sure) == []
+
+
+def test_where_the_least_loss_lies_at_an_end_sizes_beyond_it_are_asked() -> None:
+    middle = float(size(SHAPES[3]))
+    assert max(next_sizes(EdgeMinimum("smallest", middle))) < middle
+    assert min(next_sizes(EdgeMinimum("largest", middle))) >= SIZE_STEP * middle
+    for nothing_beyond in (EdgeMinimum("smallest", 1.0), EdgeMinimum("largest", 1e12), EdgeMinimum("neither", middle)):
+        assert next_sizes(nothing_beyond) == next_sizes()

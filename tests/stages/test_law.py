@@ -15,6 +15,7 @@ import pytest
 from isoflop.core.errors import DivergedError, IsoflopError, StudyError
 from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import PilotFinished, Record, RecordLog, Spent, StageStarted, Warned
+from isoflop.plan.guess import guess_target
 from isoflop.stages import pilots
 from isoflop.stages.law import (
     DEFAULT_NOISE_NATS,
@@ -25,13 +26,13 @@ from isoflop.stages.law import (
     fit_law,
     unigram_nats,
 )
-from isoflop.stages.pilots import _recentring, _spent_before, edge_minimum, grid_points, run_pilots
+from isoflop.stages.pilots import _next, _spent_before, _time_for, edge_minimum, grid_points, run_pilots
 from isoflop.stages.setting import setting_of
 from isoflop.study import Given, Study
 from toy import session
 
 sys.path.append(str(Path(__file__).parents[1] / "plan"))
-from invented import machine, manifest, setting
+from invented import CONTEXT, SHAPES, TRUE, machine, manifest, setting
 
 
 def point(**changes: Any) -> PilotFinished:
@@ -172,14 +173,25 @@ def stopped(tmp_path: Path, points: list[PilotFinished]) -> Study:
     return study
 
 
-def test_a_study_killed_after_the_extra_trunk_asks_for_the_same_one(tmp_path: Path) -> None:
-    falling = [replace(p, loss=10.0 - p.num_parameters / 1e6) for p in grid()]
-    extra = _recentring(stopped(tmp_path / "before", falling), setting())
-    assert extra is not None
-    points = [point(purpose="recentre", num_parameters=p.num_parameters * 3, flops=p.flops) for p in falling[-3:]]
-    assert edge_minimum([*falling, *points]) != edge_minimum(falling)  # the extra trunk would change the answer
-    again = _recentring(stopped(tmp_path / "after", [*falling, *points]), setting())
-    assert again is not None and (again.run, again.recipe) == (extra.run, extra.recipe)
+def test_a_study_killed_after_the_next_trunks_asks_for_the_same_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pilots, "unigram_nats", lambda study: 6.5)
+    made, wanted = setting(), guess_target(TRUE, SHAPES, context=CONTEXT, seconds=500.0, unique_tokens=2.5e6)
+    before = stopped(tmp_path / "before", [*grid(), point(purpose="seed", loss=9.0)])
+    first = _next(before, made, wanted, seconds=12.0)
+    assert len(first) == made.num_workers and before.decided("next_pilots") == [job.run for job in first]
+    told = [point(purpose="next", num_parameters=p.num_parameters * 3, loss=2.0) for p in grid()[-3:]]
+    after = stopped(tmp_path / "after", [*told, *reversed(grid()), point(purpose="seed", loss=9.0)])
+    again = _next(after, made, wanted, seconds=12.0)
+    assert [(job.run, job.recipe) for job in again] == [(job.run, job.recipe) for job in first]
+    assert _next(before, made, wanted, seconds=0.0) == []
+
+
+@pytest.mark.parametrize(("budget", "rest"), [(300.0, 0.0), (600.0, 12.0)])
+def test_planning_takes_less_than_a_tenth(tmp_path: Path, budget: float, rest: float) -> None:
+    study: Any = SimpleNamespace(budget_seconds=budget)
+    assert _time_for(study) == (pytest.approx(0.095 * budget - rest), rest)
 
 
 def run_with(monkeypatch: pytest.MonkeyPatch, study: Study, results: dict[str, Any]) -> list[Record]:
@@ -197,6 +209,8 @@ def run_with(monkeypatch: pytest.MonkeyPatch, study: Study, results: dict[str, A
 
     written: list[Record] = []
     monkeypatch.setattr(pilots, "setting_of", lambda study: replace(setting(num_workers=1), shapes=()))
+    monkeypatch.setattr(pilots, "_guess", lambda *_: None)
+    monkeypatch.setattr(pilots, "_next", lambda *_, **__: [])
     monkeypatch.setattr(pilots, "_design", lambda *_, **__: [SimpleNamespace(run=run) for run in results])
     monkeypatch.setattr(pilots, "run_pilot", run)
     run_pilots(study, session(written.append), None)

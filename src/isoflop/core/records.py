@@ -138,7 +138,7 @@ class PilotFinished(Record):
     num_steps: int
     seed: int
     purpose: str
-    """grid, seed (noise), rate (learning-rate bracket) or recentre."""
+    """grid, seed (noise), rate (learning-rate bracket) or next (asked for by the law of the grid)."""
     seconds: float
 
 

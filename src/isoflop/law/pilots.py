@@ -33,6 +33,7 @@ def fit_pilots(
     points: Sequence[LawPoint],
     *,
     prior: Prior | None = None,
+    rival: Prior | None = None,
     form: str = "coupled",
     num_draws: int = 400,
     seed: int = 0,
@@ -40,13 +41,21 @@ def fit_pilots(
     """Fits ``form`` (``coupled`` or ``repeated_chinchilla``) to finished runs, by default under the published prior.
 
     Points count by the sd of their log loss: noise / loss, and a misfit of the form that grows until it explains the
-    residuals. Raises ``StudyError`` where there are no points or a number in one is not positive and finite.
+    residuals. Where a ``rival`` may hold as well as the prior, each has draws by how probable it made the points, and
+    the more probable one the parameters. Raises ``StudyError`` where there are no points or a number in one is not
+    positive and finite.
     """
     _check(points)
-    fitted = _maximum(points, prior, form)
-    draws = _draws(fitted, num_draws, seed)
-    unidentified = prior_decides(fitted.problem.form, draws, fitted.problem.prior_precision**-0.5)
-    natural_draws = fitted.natural_of(draws)
+    priors = [prior or Prior.published(min(point.loss for point in points)), *([rival] if rival else [])]
+    shares = _shares(points, priors, form)
+    leading = int(np.argmax(shares))
+    prior = priors[leading]
+    fits = [_maximum(points, each, form) for each in priors]
+    counts = np.diff(np.round(num_draws * np.cumsum([0.0, *shares]))).astype(int)
+    draws = [_draws(fit, count, seed) for fit, count in zip(fits, counts, strict=True)]
+    fitted = fits[leading]
+    unidentified = prior_decides(fitted.problem.form, draws[leading], fitted.problem.prior_precision**-0.5)
+    natural_draws = np.concatenate([fit.natural_of(some) for fit, some in zip(fits, draws, strict=True)])
     errors = natural_draws.std(axis=0, ddof=1)
     return Law.from_report(
         LawReport(
@@ -58,7 +67,7 @@ def fit_pilots(
             residual_sd=fitted.residual_sd(),
             points=list(points),
             heldout_error=_heldout_error(points, prior, form),
-            warnings=_warnings(points, unidentified, source=prior.source if prior else Prior.source),
+            warnings=[*_warnings(points, unidentified, source=prior.source), *_rival_warnings(shares, priors)],
         )
     )
 
@@ -84,14 +93,37 @@ class _Posterior(Fitted):
         squares = runs.cost.weight(standardised) * (standardised * runs.sigma) ** 2
         return math.sqrt(float(squares.sum()) / _GAUSSIAN_SHARE / max(len(squares) - num_effective, 0.5))
 
+    def log_evidence(self) -> float:
+        """How probable the rows were before any was seen, up to what every prior of the form gives them.
 
-def _maximum(points: Sequence[LawPoint], prior: Prior | None, form: str) -> _Posterior:
+        Laplace's approximation: the likelihood at its best times the share of the prior's volume that remains
+        (MacKay 2003, Information Theory, Inference, and Learning Algorithms, ch. 28).
+        """
+        theta, problem = self.theta[None], self.problem
+        remaining = np.linalg.slogdet(problem.slopes(theta).above[0])[1]
+        shrunk = 0.5 * (float(np.log(problem.prior_precision).sum()) - remaining)
+        return shrunk - float(problem.objective(theta)[0]) - float(np.log(problem.sigma).sum())
+
+
+def _shares(points: Sequence[LawPoint], priors: Sequence[Prior], form: str) -> Array:
+    """How probable each prior is [K] once the points are seen, all being alike before.
+
+    A drop has no say: only the prior that carries it could gain by it.
+    """
+    if len(priors) == 1:
+        return np.ones(1)
+    log_evidence = np.array([_maximum(points, replace(prior, drop=None), form).log_evidence() for prior in priors])
+    likelihood = np.exp(log_evidence - log_evidence.max())
+    result: Array = likelihood / likelihood.sum()
+    return result
+
+
+def _maximum(points: Sequence[LawPoint], prior: Prior, form: str) -> _Posterior:
     """The fit, repeated while the form's misfit must grow for noise and misfit together to explain the residuals.
 
     Weighting outliers down by a scatter set too small hides part of it, so one step is not enough: the misfit grows
     to a fixed point (within 2 %).
     """
-    prior = prior or Prior.published(min(point.loss for point in points))
     noise = float(np.mean([(point.noise / point.loss) ** 2 for point in points]))
     model_sd = trust.MODEL_SD
     for _ in range(20):
@@ -168,13 +200,13 @@ def _starts(problem: Problem, lowest: float) -> Array:
 
 
 def _draws(fitted: _Posterior, num_draws: int, seed: int) -> Array:
-    """[num_draws, P] samples of theta by randomise-then-optimise."""
+    """Up to [num_draws, P] samples of theta by randomise-then-optimise: those that fall with size and tokens."""
     perturbed = fitted.problem.perturbed(num_draws, np.random.default_rng(seed))
     theta, _ = minimise(perturbed, np.tile(fitted.theta, (num_draws, 1)), tolerance=1e-5)
-    return theta
+    return theta[(fitted.natural_of(theta) > 0).all(axis=1)]
 
 
-def _heldout_error(points: Sequence[LawPoint], prior: Prior | None, form: str) -> float | None:
+def _heldout_error(points: Sequence[LawPoint], prior: Prior, form: str) -> float | None:
     """Predicted over measured loss of the costliest point, less 1, from the others; None with fewer than 4 points."""
     if len(points) < 4:
         return None
@@ -196,6 +228,17 @@ def _warnings(points: Sequence[LawPoint], unidentified: list[str], *, source: st
         message = f"the pilots do not identify {' and '.join(borrowed)}; there the prior decides: {source}"
         warnings.append(StudyWarning("exponents_from_prior", message))
     return warnings
+
+
+def _rival_warnings(shares: Array, priors: Sequence[Prior]) -> list[StudyWarning]:
+    """Where the points speak against the first prior, whose forecasts are narrow."""
+    if shares[0] >= 0.5:
+        return []
+    message = (
+        f"the pilots do not fall as those of {priors[0].source} (probability {shares[0]:.0%}): the law trusts them "
+        "alone, with wide intervals"
+    )
+    return [StudyWarning("unlike_known_texts", message)]
 
 
 def _check(points: Sequence[LawPoint]) -> None:

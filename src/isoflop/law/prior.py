@@ -52,6 +52,10 @@ IRREDUCIBLE = (0.5, 0.35)
 REDUCIBLE = (0.25, 1.0)
 """A0 and B0 as a share of the lowest loss measured, and the sd of their logarithms: weak."""
 
+ANY_TEXT_SD = (0.5, 1.0, 1.0, 0.15, 0.15, 0.5)
+"""Spread of log E, log A0, log B0, alpha, beta and log p among texts of which nothing is known: for the
+exponents three times that of the published ones, which are all of web text and books."""
+
 FLAT_SD = 30.0
 """Standard deviation of a prior that says nothing: less than 1e-4 of the weight of one pilot."""
 
@@ -143,6 +147,12 @@ class Prior:
             LOG_R_N,
         )
         return Prior(mean=tuple(mean for mean, _ in pairs), sd=tuple(sd for _, sd in pairs))
+
+    @staticmethod
+    def any_text(lowest_loss: float) -> Prior:
+        """For pilots on text that need not be like any measured one: what was published, much less certain."""
+        mean = (*Prior.published(lowest_loss).mean[:6], MEASURED_R_D[0], LOG_R_N[0])
+        return Prior(mean, (*ANY_TEXT_SD, MEASURED_R_D[1], LOG_R_N[1]), source="published values, loosely")
 
     @staticmethod
     def flat(lowest_loss: float) -> Prior:

@@ -1,7 +1,8 @@
 """Which pilots to run: a ladder of sizes below the size the budget will want, in the seconds planning may take.
 
 Every job is a trunk with decay branches (train/pilot.py). Beside the grid of sizes, where there is time, a second seed
-measures the noise and a bracket of learning rates checks the rule on one rung.
+measures the noise and a bracket of learning rates checks the rule on one rung. The last trunks go where the law of the
+others knows least of what it is asked (`next_trunks`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from isoflop.core.products import Machine, Recipe
+from isoflop.law import prior as trust
+from isoflop.law.belief import falling
+from isoflop.law.design import conditioned, next_run
 from isoflop.law.isoflop import EdgeMinimum
+from isoflop.law.predict import Law
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
@@ -82,25 +89,58 @@ def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> lis
     Few long trunks: a forecast suffers most from the distance it has to bridge. The others repeat the first branches
     of a grid trunk with nothing changed but the seed or the rate.
     """
-    num_sizes = 2 + (core_seconds >= 100) + (core_seconds >= 300) + (core_seconds >= 1200)
+    num_sizes = 2 + (core_seconds >= 80) + (core_seconds >= 240) + (core_seconds >= 1000)
     sizes = grid_sizes(setting.shapes, guess.config, num_sizes)
     num_middle = len(sizes) - 2
     weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle)]
     trunks = [Trunk(config, "grid", weight=w) for config, w in zip(reversed(sizes), weights, strict=True)]
-    if core_seconds >= 300:
+    if core_seconds >= 240:
         *_, second, smallest = trunks
         trunks.append(replace(smallest, purpose="seed", seed_offset=1, branches=BRANCHES[:2]))
         trunks += [replace(second, purpose="rate", rate_factor=f, branches=BRANCHES[:1]) for f in (0.5, 2.0)]
     return trunks
 
 
-def recentred(shapes: tuple[ModelConfig, ...], edge: EdgeMinimum) -> Trunk | None:
-    """A trunk of the next size beyond the end at which the least loss lies; None where the ladder ends there."""
-    if edge.side == "smallest":
-        beyond = [config for config in shapes if _size(config) < edge.size]
-        return Trunk(beyond[-1], "recentre") if beyond else None
-    beyond = [config for config in shapes if _size(config) >= edge.size * SIZE_STEP]
-    return Trunk(beyond[0], "recentre") if beyond else None
+def next_trunks(setting: Setting, law: Law, guess: Guess, edge: EdgeMinimum | None, *, seconds: float) -> list[Trunk]:
+    """A trunk a worker, ``seconds`` long, that together tell most about the target, by the law of the pilots so far.
+
+    None where the law is as sure of the target as its form can be. Where the least loss at equal FLOPs lies at an end
+    of the sizes, sizes beyond that end alone are asked.
+    """
+    pool = [
+        (config, job)
+        for config in _candidates(setting.shapes, guess.config, edge)
+        for job in design(setting, [Trunk(config, "next")] * setting.num_workers, seconds=seconds)[:1]
+    ]
+    target = law.draw_losses(_size(guess.config), guess.tokens, setting.unique_tokens)
+    at_target = np.log(target)[:, None]
+    if not pool or at_target.std() < trust.MODEL_SD:
+        return []
+    sizes = np.array([float(_size(config)) for config, _ in pool])
+    tokens = np.array([float(job.branch_steps[-1] * job.recipe.batch_tokens) for _, job in pool])
+    at_pool = np.log(law.draw_losses(sizes, tokens, setting.unique_tokens))
+    costliest = max(point.num_parameters * point.tokens for point in law.report().points)
+    noise = law.run_sd * falling(sizes * tokens, costliest, trust.MISFIT_PER_EFOLD)
+    chosen: list[int] = []
+    rng = np.random.default_rng(setting.seed)
+    for _ in range(min(setting.num_workers, len(pool))):
+        free = ~np.isin(np.arange(len(pool)), chosen)
+        run = next_run(at_pool, at_target, np.ones(len(pool)), noise=noise, affordable=free)
+        if run is None:
+            break
+        chosen.append(run)
+        at_pool, at_target = conditioned(at_pool, at_target, run, float(noise[run]), rng)
+    return [Trunk(pool[run][0], "next") for run in chosen]
+
+
+def _candidates(shapes: tuple[ModelConfig, ...], target: ModelConfig, edge: EdgeMinimum | None) -> list[ModelConfig]:
+    """Shapes up to the expected target's; only those beyond the end at which the least loss lies, if there are any."""
+    below = [config for config in shapes if _size(config) <= _size(target)]
+    if edge is None or edge.side == "neither":
+        return below
+    smaller = edge.side == "smallest"
+    beyond = [c for c in shapes if (_size(c) < edge.size if smaller else _size(c) >= SIZE_STEP * edge.size)]
+    return beyond or below
 
 
 def grid_sizes(shapes: tuple[ModelConfig, ...], target: ModelConfig, count: int) -> list[ModelConfig]:

@@ -13,6 +13,7 @@ from isoflop.core.session import Session
 from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts
 from isoflop.law.pilots import fit_pilots
+from isoflop.law.predict import Law
 from isoflop.law.prior import Drop, Prior
 from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.study import Study
@@ -33,17 +34,10 @@ TEST_TOKENS_PER_SECOND = 1_000
 def fit_law(study: Study, session: Session) -> None:
     """The pilots' points to law.json."""
     with session.ledger.activity("law", "productive"):
-        finished = [s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished)]
-        noise = _seed_noise(finished)
-        points = [
-            LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, noise)
-            for p in finished
-            if p.purpose in ("grid", "recentre")
-        ]
+        finished = finished_pilots(study)
         overlap = heldout_overlap(study)
         counted = count_trigrams(study)
-        prior = Prior.measured(unigram_nats(study), drop=counted.drop)
-        law = fit_pilots(points, prior=prior, seed=study.given.seed)
+        law = law_of(finished, unigram_nats(study), drop=counted.drop, seed=study.given.seed)
     study.decide("heldout_ratio", counted.heldout_ratio, rule="test over validation bits per byte of a trigram model")
     study.decide("copy_gain", counted.copy_gain, rule="share of its loss that copying within the context saves")
     if drop := counted.drop:
@@ -52,6 +46,26 @@ def fit_law(study: Study, session: Session) -> None:
     study.write("law.json", law.report())
     for warning in [*law.report().warnings, *_overlap_warnings(overlap), *_rate_warnings(finished)]:
         session.warn("law", warning)
+
+
+def finished_pilots(study: Study) -> list[PilotFinished]:
+    """The pilots' points on record."""
+    return [s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished)]
+
+
+def law_of(finished: list[PilotFinished], entropy: float, *, drop: Drop | None = None, seed: int) -> Law:
+    """The law of the sizes among the finished pilots, under what is known of texts of this unigram ``entropy``.
+
+    In whatever order they finished.
+    """
+    noise = _seed_noise(finished)
+    points = [
+        LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, noise)
+        for p in sorted(finished, key=lambda p: (p.run, p.tokens))
+        if p.purpose in ("grid", "next")
+    ]
+    rival = Prior.any_text(min(point.loss for point in points))
+    return fit_pilots(points, prior=Prior.measured(entropy, drop=drop), rival=rival, seed=seed)
 
 
 @dataclass(frozen=True)

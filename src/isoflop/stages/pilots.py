@@ -19,26 +19,28 @@ from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
-from isoflop.plan.guess import guess_target
-from isoflop.plan.pilots import Setting, choose_trunks, design, recentred
+from isoflop.plan.guess import Guess, guess_target
+from isoflop.plan.pilots import Setting, choose_trunks, design, next_trunks
+from isoflop.stages.law import finished_pilots, law_of, unigram_nats
 from isoflop.stages.setting import closing_seconds, setting_of
 from isoflop.study import Study
 from isoflop.train.pilot import PilotJob, run_pilot
 from isoflop.train.workers import Workers
 
-PILOT_SHARE = 0.11
-"""Share of the budget that the pilots take; with law and plan it stays well under a fifth."""
-RECENTRE_SHARE, MIN_RECENTRE_SECONDS = 0.02, 8.0
-"""Share of the budget for one more trunk where the least loss lies at an end of the sizes."""
+PILOT_SHARE = 0.095
+"""Share of the budget that the pilots take; with law and plan it stays below a tenth."""
+NEXT_SHARE, MIN_NEXT_SECONDS = 0.02, 8.0
+"""Of it, for the trunks that the law of the others asks for; none where they would be shorter than this."""
 SHOW_SECONDS = 1.0
 
 
 def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
-    """Designs and trains the pilots, and one more beyond an end of the sizes if the least loss lies there."""
+    """Designs and trains the pilots: a grid of sizes, then those that its law asks for."""
     setting = setting_of(study)
     workers = workers if setting.num_workers > 1 else None
-    seconds = PILOT_SHARE * study.budget_seconds
-    jobs = _design(study, setting, seconds=seconds)
+    seconds, rest = _time_for(study)
+    guess = _guess(study, setting)
+    jobs = _design(study, setting, guess, seconds=seconds)
     with session.ledger.activity("pilots", "productive"):
         _train(study, jobs, session, workers, seconds=seconds)
         if not grid_points(study):
@@ -47,26 +49,33 @@ def run_pilots(study: Study, session: Session, workers: Workers | None) -> None:
                 where=str(study.folder),
                 remedy="Look at the text, or start again with another seed",
             )
-        extra = _recentring(study, setting)
-        if extra is not None:
-            study.decide(
-                "recentred", extra.run, rule="the pilots' least loss at equal FLOPs lay at an end of the sizes"
-            )
-            _train(study, [extra], session, workers, seconds=extra.seconds)
+        _train(study, _next(study, setting, guess, seconds=rest), session, workers, seconds=rest)
     edge = edge_minimum(grid_points(study))
     if edge is not None and (edge.side != "smallest" or _smaller(setting.shapes, edge.size)):
         session.warn("pilots", edge.warning())
 
 
-def _design(study: Study, setting: Setting, *, seconds: float) -> list[PilotJob]:
-    """The pilots that take ``seconds`` together, noted in study.toml."""
-    guess = guess_target(
+def _time_for(study: Study) -> tuple[float, float]:
+    """Seconds for the grid, and for the trunks after it."""
+    rest = NEXT_SHARE * study.budget_seconds
+    rest = rest if rest >= MIN_NEXT_SECONDS else 0.0
+    return PILOT_SHARE * study.budget_seconds - rest, rest
+
+
+def _guess(study: Study, setting: Setting) -> Guess:
+    """What will be trained, as far as it can be told before any pilot."""
+    planning = PILOT_SHARE * study.budget_seconds
+    return guess_target(
         setting.throughput,
         setting.shapes,
         context=setting.context,
-        seconds=study.budget_seconds - _spent_before(study) - seconds - closing_seconds(study),
+        seconds=study.budget_seconds - _spent_before(study) - planning - closing_seconds(study),
         unique_tokens=setting.unique_tokens,
     )
+
+
+def _design(study: Study, setting: Setting, guess: Guess, *, seconds: float) -> list[PilotJob]:
+    """The pilots that take ``seconds`` together, noted in study.toml."""
     trunks = choose_trunks(setting, guess, core_seconds=seconds * setting.num_workers)
     jobs = design(setting, trunks, seconds=seconds)
     study.decide(
@@ -77,7 +86,29 @@ def _design(study: Study, setting: Setting, *, seconds: float) -> list[PilotJob]
     study.decide(
         "pilots",
         [f"{job.run}: {job.branch_steps[-1] * job.recipe.batch_tokens:,} tokens" for job in jobs],
-        rule=f"sizes below the expected target (width {guess.config.hidden_size}), {PILOT_SHARE:.0%} of the budget",
+        rule=f"sizes below the expected target (width {guess.config.hidden_size}), {seconds:.0f} s of the budget",
+    )
+    return jobs
+
+
+def _next(study: Study, setting: Setting, guess: Guess, *, seconds: float) -> list[PilotJob]:
+    """The trunks that the law of the grid asks for, noted in study.toml.
+
+    They have no say in it themselves: killed after them, a study asks for the same ones again.
+    """
+    before = [point for point in finished_pilots(study) if point.purpose != "next"]
+    grid = [point for point in before if point.purpose == "grid"]
+    if not seconds or not grid:
+        return []
+    law = law_of(before, unigram_nats(study), seed=study.given.seed)
+    trunks = next_trunks(setting, law, guess, edge_minimum(grid), seconds=seconds)
+    if not trunks:
+        return []
+    jobs = design(setting, trunks, seconds=seconds)
+    study.decide(
+        "next_pilots",
+        [job.run for job in jobs],
+        rule="what would make the forecast of the expected target surest, by the law of the pilots before",
     )
     return jobs
 
@@ -139,30 +170,14 @@ def _results(
         yield from (future.result for future in ended)
 
 
-def _recentring(study: Study, setting: Setting) -> PilotJob | None:
-    """One more trunk where the sizes do not enclose the least loss at equal FLOPs and the ladder has a next size.
-
-    The trunk itself has no say in it: killed after it, a study asks for the same one again.
-    """
-    edge = edge_minimum([point for point in grid_points(study) if point.purpose == "grid"])
-    if edge is None or edge.side == "neither":
-        return None
-    trunk = recentred(setting.shapes, edge)
-    seconds = RECENTRE_SHARE * study.budget_seconds
-    if trunk is None or seconds < MIN_RECENTRE_SECONDS:
-        return None
-    return design(setting, [trunk], seconds=seconds)[0]
-
-
 def _smaller(shapes: tuple[ModelConfig, ...], size: float) -> bool:
     """Whether a model of fewer than ``size`` matmul parameters is on offer."""
     return any(count_parameters(config).matmul < size for config in shapes)
 
 
 def grid_points(study: Study) -> list[PilotFinished]:
-    """The finished points of the grid of sizes."""
-    finished = [s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished)]
-    return [point for point in finished if point.purpose in ("grid", "recentre")]
+    """Those of the pilots' points that differ in size and tokens alone."""
+    return [point for point in finished_pilots(study) if point.purpose in ("grid", "next")]
 
 
 def edge_minimum(points: list[PilotFinished]) -> EdgeMinimum | None:

@@ -136,8 +136,8 @@ def measured_speedup(study: Study) -> float:
 
 
 def _trunk_of(study: Study, config: ModelConfig) -> Trunk | None:
-    """The pilot whose trunk has the chosen shape, if one does."""
-    for point in reversed(grid_points(study)):
+    """The longest pilot whose trunk has the chosen shape, if one does."""
+    for point in sorted(grid_points(study), key=lambda point: -point.tokens):
         if point.hidden_size == config.hidden_size and (study.pilots / point.run / MANIFEST).exists():
             return Trunk(point.run, int((1 - DECAY_FRACTION) * point.tokens))  # the last branch decays beyond it
     return None
