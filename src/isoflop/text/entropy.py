@@ -38,7 +38,7 @@ SPREAD_LOW, SPREAD_HIGH = 2.0, 5.0
 class MarkovText:
     """A language of ``num_words`` words, each of which says how likely every next one is."""
 
-    num_words: int = 2000
+    num_words: int = 500
     seed: int = 0
 
     def documents(self, num_documents: int, *, seed: int = 1) -> Iterator[str]:
