@@ -159,6 +159,9 @@ def test_a_budget_has_many_names_and_one_amount(runs: Path, tmp_path: Path) -> N
     assert [answer["flops"] for answer in answers] == pytest.approx([1.25e20] * 3, rel=1e-6)
     low, high = answers[0]["params_interval"]
     assert low < answers[0]["params"] < high
+    for name in ("flops_of_half_the_size", "diminishing_from_flops"):
+        low, high = answers[0][f"{name}_interval"]
+        assert low < answers[0][name] < high
     for options, message in (
         ((), "no budget was given"),
         (("--flops", "1e20", "--hours", "2"), "2 budgets were given"),

@@ -19,7 +19,7 @@ from isoflop.law.ensemble import scatter_of
 from isoflop.law.explore import Explorer
 from isoflop.law.fit import AUTO, suitable
 from isoflop.law.fit import fit as fit_table
-from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, form_of
+from isoflop.law.forms import FORMS, PARAMS, TOKENS, UNIQUE, Array, form_of
 from isoflop.law.isoflop import approach_2, reading_bias
 from isoflop.law.objective import Cost, Huber, StudentT
 from isoflop.law.optimum import diminishing, for_flops, price_of_smaller
@@ -223,23 +223,24 @@ def optimum(
     def loss(params: Any, tokens: Any) -> Any:
         return law.loss(params, tokens, unique_tokens)
 
-    between = None
-    if not inference_tokens:
-        sizes = law.best_sizes(best.params, for_flops(flops), unique_tokens)
-        between = np.quantile(sizes, [0.05, 0.95]).tolist()
+    alone = law.optimum(flops, unique_tokens=unique_tokens)
+    prices = law.prices_of_smaller(alone, SMALLER, unique_tokens) * flops
+    between = None if inference_tokens else _ninety(law.best_sizes(best.params, for_flops(flops), unique_tokens))
     return {
         "flops": flops,
         "params": best.params,
         "tokens": best.tokens,
         "params_interval": between,
-        "tokens_interval": between and [best.tokens * best.params / n for n in reversed(between)],
+        "tokens_interval": between and [best.tokens * best.params / n for n in reversed(between) if n],
         "loss": float(band.central),
         "low": float(band.low),
         "high": float(band.high),
         "flops_of_half_the_size": _finite(price_of_smaller(loss, flops, SMALLER) * flops),
+        "flops_of_half_the_size_interval": _ninety(prices),
         "diminishing_from_flops": _finite(
             diminishing(loss, gain=GAIN, cheapest_flops=flops / 1e6, dearest_flops=flops * 1e9)
         ),
+        "diminishing_from_flops_interval": _ninety(law.diminishing_from(flops, GAIN, unique_tokens)),
         "warnings": codec.encode(law.warnings_for(best.params, best.tokens, unique_tokens)),
     }
 
@@ -312,6 +313,11 @@ def _intervals(report: LawReport) -> dict[str, list[float | None]]:
     draws = np.array(report.draws)
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     return {name: [_finite(low[i]), _finite(high[i])] for i, name in enumerate(report.parameters)}
+
+
+def _ninety(draws: Array) -> list[float | None]:
+    """90 % interval; None where an end is no number."""
+    return [_finite(end) for end in np.quantile(draws, [0.05, 0.95], method="nearest")]
 
 
 def _finite(value: float) -> float | None:

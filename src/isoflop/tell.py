@@ -101,6 +101,12 @@ def _between(sizes: list[float] | None) -> str:
     return f" (best size {format_si(sizes[0])} to {format_si(sizes[1])} at 90 %)" if sizes else ""
 
 
+def _ends(interval: list[float | None], form: str) -> str:
+    """`` [low, high]`` as a person reads it, in the given format."""
+    low, high = ("no end" if end is None else format(end, form) for end in interval)
+    return f" [{low}, {high}]"
+
+
 def optimum_lines(answer: dict[str, Any]) -> str:
     """The best size for a person."""
     size, tokens = format_si(answer["params"]), format_si(answer["tokens"])
@@ -109,9 +115,12 @@ def optimum_lines(answer: dict[str, Any]) -> str:
         f"  {answer['loss']:.4f} nats per token [{answer['low']:.4f}, {answer['high']:.4f}] at 90 %",
     ]
     if (half := answer["flops_of_half_the_size"]) is not None:
-        lines.append(f"  half the size, trained to the same loss, costs {half / answer['flops']:.2f} times as much")
+        ends = _ends([end and end / answer["flops"] for end in answer["flops_of_half_the_size_interval"]], ".2f")
+        price = f"{half / answer['flops']:.2f}{ends}"
+        lines.append(f"  half the size, trained to the same loss, costs {price} times as much")
     from_flops = answer["diminishing_from_flops"]
     if from_flops is not None:
-        lines.append(f"  from {from_flops:.3g} FLOPs a doubling gains less than 1 % of the loss")
+        ends = _ends(answer["diminishing_from_flops_interval"], ".3g")
+        lines.append(f"  from {from_flops:.3g}{ends} FLOPs a doubling gains less than 1 % of the loss")
     lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
     return "\n".join(lines)

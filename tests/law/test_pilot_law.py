@@ -11,7 +11,8 @@ from isoflop.core.errors import StudyError
 from isoflop.core.products import LawPoint
 from isoflop.law import prior as trust
 from isoflop.law.forms import Array, form_of
-from isoflop.law.pilots import fit_pilots
+from isoflop.law.pilots import _maximum, fit_pilots
+from isoflop.law.predict import Law
 from isoflop.law.prior import Prior
 
 
@@ -137,6 +138,47 @@ def test_a_broken_point_is_named(field: str, value: float) -> None:
 def test_no_point_is_refused() -> None:
     with pytest.raises(StudyError, match="no finished run"):
         fit_pilots([])
+
+
+STEEP = EIGHT.theta_of(np.array([2.6, 1500.0, 15000.0, 0.6, 0.6, 1.2, 12.0, 6.0]))
+"""A text of a high floor that is learnt fast."""
+CROSSED = [(size, tokens) for size in (5e4, 2e5, 8e5) for tokens in (5e5, 2e6, 8e6)]
+
+
+def rivals(points: list[LawPoint], **changes: object) -> Law:
+    lowest = min(point.loss for point in points)
+    return fit_pilots(points, prior=about(points), rival=Prior.any_text(lowest), num_draws=200, **changes)
+
+
+def test_a_text_like_those_of_the_prior_keeps_its_law() -> None:
+    points = study(noise=0.01, seed=3)
+    alone, both = fit_pilots(points, prior=about(points), num_draws=200), rivals(points)
+    assert both.report().parameters == alone.report().parameters
+    assert "unlike_known_texts" not in {warning.code for warning in both.report().warnings}
+    widths = [float(band.high - band.low) for band in (law.predict(1e7, 1e9, 1e12) for law in (alone, both))]
+    assert 0.95 < widths[1] / widths[0] < 1.6
+
+
+def test_a_text_unlike_them_has_a_law_of_its_own() -> None:
+    """The prior alone is sure of a floor far below; with a rival the interval holds the truth, and says why."""
+    points = study(STEEP, noise=0.01, seed=3, grid=CROSSED)
+    alone, both = fit_pilots(points, prior=about(points)), rivals(points)
+    warned = [warning.message for warning in both.report().warnings if warning.code == "unlike_known_texts"]
+    assert len(warned) == 1 and "published values" in warned[0]
+    low, high = np.quantile([draw[0] for draw in both.report().draws], [0.05, 0.95])
+    assert low < 2.6 < high
+    assert both.report().residual_sd < 0.5 * alone.report().residual_sd
+
+
+def test_evidence_is_that_of_a_linear_law() -> None:
+    """One point, E alone in doubt: the Gaussian density of its log loss, the variances of noise and prior added."""
+    one = point(1e6, 1e7, 2.0, noise=0.02)
+    nothing, held = -50.0, 1e-6
+    prior = replace(about([one]), mean=(0.66, nothing, nothing, *about([one]).mean[3:]), sd=(0.1, *[held] * 7))
+    found = _maximum([one], prior, "coupled")
+    sd = float(np.hypot(0.1, found.problem.sigma[0]))
+    expected = -0.5 * ((np.log(2.0) - 0.66) / sd) ** 2 - np.log(sd)
+    assert found.log_evidence() == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.parametrize("form", ["repeated_chinchilla", "coupled"])

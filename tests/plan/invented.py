@@ -116,6 +116,7 @@ def question(**changes: object) -> Question:
         "heldout_ratio": 1.0,
         "dollars_per_hour": 0.4,
         "grams_co2e_per_kwh": 56.0,
+        "process_bytes": 1_200_000_000,
     }
     return Question(**(fields | changes))  # type: ignore[arg-type]
 

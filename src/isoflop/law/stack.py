@@ -17,6 +17,10 @@ from isoflop.law.predict import Z90, Band, Law
 
 REACH, NUM_SIZES = 100.0, 401
 """Best sizes of single draws are looked for within this factor of the law's, on a grid of 2 % steps."""
+LONGEST, NUM_LENGTHS = 1e6, 4001
+"""Smaller models are trained up to so many times the tokens, in steps of .4 %."""
+DOUBLINGS = np.arange(-20, 31)
+"""Of the FLOPs asked about, between which the point of diminishing returns is looked for."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +86,53 @@ class Stack:
         best = optimum(loss, tokens_of or for_flops(float(flops or 0.0)))
         return cheapest(loss, best.loss, inference_tokens=inference_tokens)[0] if inference_tokens else best
 
+    def draw_losses(self, params: ArrayLike, tokens: ArrayLike, unique_tokens: float = math.inf) -> Array:
+        """[draws, n]: the loss under parameter draws, of each form as many as its weight says; infinite for none."""
+        drawn = [law.draw_losses(params, tokens, unique_tokens) for law in self.laws]
+        parts = [some[: max(1, round(share * len(some)))] for some, share in zip(drawn, self._weights, strict=True)]
+        losses = np.concatenate(parts)
+        result: Array = np.where(np.isfinite(losses), losses, np.inf)
+        return result
+
     def best_sizes(self, about: float, tokens_of: Callable[[Array], Array], unique_tokens: float = math.inf) -> Array:
-        """[draws]: the best size under every parameter draw, of each form as often as its weight says.
+        """[draws]: the best size under every draw.
 
         Looked for within a factor of ``REACH`` of ``about``; a draw whose best lies beyond is told at the end.
         """
         sizes = np.geomspace(about / REACH, about * REACH, NUM_SIZES)
-        tokens, found = tokens_of(sizes), []
-        for law, weight in zip(self.laws, self._weights, strict=True):
-            losses = law.draw_losses(sizes, tokens, unique_tokens)
-            losses = np.where(np.isfinite(losses), losses, np.inf)
-            losses = losses[np.isfinite(losses.min(axis=1))]
-            found.append(sizes[np.argmin(losses[: max(1, round(weight * len(losses)))], axis=1)])
-        return np.concatenate(found)
+        losses = self.draw_losses(sizes, tokens_of(sizes), unique_tokens)
+        result: Array = sizes[np.argmin(losses[np.isfinite(losses.min(axis=1))], axis=1)]
+        return result
+
+    def prices_of_smaller(self, best: Allocation, times: float, unique_tokens: float = math.inf) -> Array:
+        """[draws]: FLOPs of a model ``times`` smaller than ``best`` that reaches its loss, over the FLOPs of ``best``.
+
+        Infinite under draws by which it never does.
+        """
+        target = self.draw_losses([best.params], [best.tokens], unique_tokens)
+        prices = np.geomspace(1 / times, LONGEST / times, NUM_LENGTHS)
+        tokens = prices * times * best.tokens
+        reached = self.draw_losses(np.full(NUM_LENGTHS, best.params / times), tokens, unique_tokens) <= target
+        result: Array = np.where(reached.any(axis=1), prices[np.argmax(reached, axis=1)], np.inf)
+        return result
+
+    def diminishing_from(self, flops: float, gain: float, unique_tokens: float = math.inf) -> Array:
+        """[draws]: the FLOPs from which doubling them lowers the loss by less than ``gain`` of it.
+
+        The lowest loss is that of the best size, looked for about the law's own. Infinite where that lies beyond all
+        ``DOUBLINGS`` of ``flops``.
+        """
+        costs = flops * 2.0**DOUBLINGS
+        lowest = np.column_stack([self._lowest_losses(float(cost), unique_tokens) for cost in costs])
+        gained = 1 - lowest[:, 1:] / lowest[:, :-1]
+        return np.array([_falls_below(each, gain, np.log(costs[:-1])) for each in gained])
+
+    def _lowest_losses(self, flops: float, unique_tokens: float) -> Array:
+        """[draws]: at the best size for ``flops``."""
+        about = self.optimum(flops, unique_tokens=unique_tokens).params
+        sizes = np.geomspace(about / REACH, about * REACH, NUM_SIZES // 4)
+        result: Array = self.draw_losses(sizes, for_flops(flops)(sizes), unique_tokens).min(axis=1)
+        return result
 
     def warnings_for(self, params: float, tokens: float, unique_tokens: float = math.inf) -> list[StudyWarning]:
         """What to know before trusting the prediction of one run."""
@@ -103,3 +141,15 @@ class Stack:
     @cached_property
     def _weights(self) -> Array:
         return np.array(self._report.weights)
+
+
+def _falls_below(values: Array, limit: float, log_places: Array) -> float:
+    """Where ``values`` first fall below ``limit``, linear between the logs of their places; infinite for nowhere."""
+    below = np.flatnonzero(values < limit)
+    if not below.size:
+        return math.inf
+    i = int(below[0])
+    if i == 0:
+        return math.exp(log_places[0])
+    share = (values[i - 1] - limit) / (values[i - 1] - values[i])
+    return math.exp(log_places[i - 1] + share * (log_places[i] - log_places[i - 1]))

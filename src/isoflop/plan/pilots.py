@@ -23,7 +23,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess
 from isoflop.plan.rules import DECAY_FRACTION, recipe_for
-from isoflop.train.pilot import PilotJob
+from isoflop.train.pilot import LATE, PilotJob
 
 BRANCHES = (0.25, 0.5, 1.0)
 """Token counts of a trunk's points, as shares of its longest."""
@@ -89,12 +89,12 @@ def choose_trunks(setting: Setting, guess: Guess, *, core_seconds: float) -> lis
     Few long trunks: a forecast suffers most from the distance it has to bridge. The others repeat the first branches
     of a grid trunk with nothing changed but the seed or the rate.
     """
-    num_sizes = 2 + (core_seconds >= 80) + (core_seconds >= 240) + (core_seconds >= 1000)
+    num_sizes = 2 + (core_seconds >= 75) + (core_seconds >= 220) + (core_seconds >= 700)
     sizes = grid_sizes(setting.shapes, guess.config, num_sizes)
     num_middle = len(sizes) - 2
     weights = [2.0, *[1.0] * num_middle, max(0.5, 2.0 - num_middle)]
     trunks = [Trunk(config, "grid", weight=w) for config, w in zip(reversed(sizes), weights, strict=True)]
-    if core_seconds >= 240:
+    if core_seconds >= 220:
         *_, second, smallest = trunks
         trunks.append(replace(smallest, purpose="seed", seed_offset=1, branches=BRANCHES[:2]))
         trunks += [replace(second, purpose="rate", rate_factor=f, branches=BRANCHES[:1]) for f in (0.5, 2.0)]
@@ -111,6 +111,7 @@ def next_trunks(setting: Setting, law: Law, guess: Guess, edge: EdgeMinimum | No
         (config, job)
         for config in _candidates(setting.shapes, guess.config, edge)
         for job in design(setting, [Trunk(config, "next")] * setting.num_workers, seconds=seconds)[:1]
+        if _expected_seconds(setting, config, job) <= LATE * seconds
     ]
     target = law.draw_losses(_size(guess.config), guess.tokens, setting.unique_tokens)
     at_target = np.log(target)[:, None]
@@ -131,6 +132,12 @@ def next_trunks(setting: Setting, law: Law, guess: Guess, edge: EdgeMinimum | No
         chosen.append(run)
         at_pool, at_target = conditioned(at_pool, at_target, run, float(noise[run]), rng)
     return [Trunk(pool[run][0], "next") for run in chosen]
+
+
+def _expected_seconds(setting: Setting, config: ModelConfig, job: PilotJob) -> float:
+    """Of a job with all its branches; longer than its share of time where the fewest steps take longer."""
+    tokens = job.recipe.batch_tokens * job.recipe.num_steps * TRUNK_COST
+    return tokens / worker_tokens_per_second(setting, config, job.recipe.batch_tokens)
 
 
 def _candidates(shapes: tuple[ModelConfig, ...], target: ModelConfig, edge: EdgeMinimum | None) -> list[ModelConfig]:

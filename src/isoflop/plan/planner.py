@@ -31,8 +31,6 @@ from isoflop.plan.rules import batch_tokens, recipe_for
 
 MEMORY_SHARE = 0.8
 """Share of the machine's memory a plan may use."""
-PROCESS_BYTES = 1_200_000_000
-"""Python, torch, the allocator's slack, and the compiler's helper processes (1 GB more than the tensors, measured)."""
 Z90 = 1.645
 BUSY_SHARES = (0.75, 0.9, 1.0)
 """Low, usual and high share of the cores' time that a study keeps busy (docs/log.md)."""
@@ -67,6 +65,8 @@ class Question:
     """Expected bits per byte of the test documents over those of the validation documents."""
     dollars_per_hour: float | None
     grams_co2e_per_kwh: float | None
+    process_bytes: int
+    """Memory that training will need beside its tensors."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def weigh(question: Question, config: ModelConfig, *, seconds: float, speedup: f
 
 def _memory(question: Question, config: ModelConfig, tokens: float) -> int:
     batch = batch_tokens(tokens, context=question.context)
-    return PROCESS_BYTES + memory_bytes(config, batch, question.context, question.machine.dtype)  # type: ignore[arg-type]
+    return question.process_bytes + memory_bytes(config, batch, question.context, question.machine.dtype)  # type: ignore[arg-type]
 
 
 def forecast_loss(question: Question, config: ModelConfig, tokens: float) -> Interval:

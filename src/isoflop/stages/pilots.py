@@ -27,10 +27,11 @@ from isoflop.study import Study
 from isoflop.train.pilot import PilotJob, run_pilot
 from isoflop.train.workers import Workers
 
-PILOT_SHARE = 0.095
+PILOT_SHARE = 0.085
 """Share of the budget that the pilots take; with law and plan it stays below a tenth."""
-NEXT_SHARE, MIN_NEXT_SECONDS = 0.02, 8.0
-"""Of it, for the trunks that the law of the others asks for; none where they would be shorter than this."""
+NEXT_SHARE, MIN_NEXT_SECONDS = 0.02, 20.0
+"""Of the budget, within that share, for the trunks that the law of the others asks for; none where they would be
+shorter: starting them takes seconds too, and short trunks tell little."""
 SHOW_SECONDS = 1.0
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 
+import psutil
 import torch
 
 from isoflop.core.errors import StudyError
@@ -15,6 +16,7 @@ from isoflop.core.session import Session
 from isoflop.law.copying import Copying
 from isoflop.law.predict import Law
 from isoflop.machine.measure import pick_device, time_steps
+from isoflop.machine.monitor import tree_use
 from isoflop.machine.throughput import fit_throughput
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import Choice, Question, Trunk, best, consider, make_plan, recipe_of, what_if
@@ -28,6 +30,9 @@ COMPILE_SPEEDUP, COMPILE_SECONDS = 1.3, 12.0
 """Expected of compiling block and head on a CPU (docs/log.md); measured before it is relied on."""
 CALIBRATION_SHARE, MAX_CALIBRATION_SECONDS = 0.004, 10.0
 """Of the time left; speeds drift over seconds on a shared machine, so a longer run deserves a longer look."""
+PROCESS_BYTES = 1_200_000_000
+"""Python, torch, the allocator's slack, and the compiler's helper processes; more where earlier stages left memory that
+their process keeps, which training then finds there (docs/log.md, 18)."""
 HELDOUT_SD = 0.01
 """Relative spread of test over validation loss about what their trigram losses say (docs/log.md, 10)."""
 
@@ -49,6 +54,7 @@ def question_of(study: Study) -> Question:
         heldout_ratio=_decided(study, "heldout_ratio"),
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
+        process_bytes=max(PROCESS_BYTES, tree_use(psutil.Process()).memory_bytes),
     )
 
 
