@@ -2,8 +2,8 @@
 
     python benchmarks/trigram.py STUDY... --out /tmp/trigram.json
 
-For every finished study: the drop of the loss from fewer to more tokens beyond that of a trigram model, per e-fold
-(`law/prior.py:TRIGRAM_EXCESS` is its mean); the law's error on the target's validation loss with and without the
+For every finished study: the fall of the log loss from fewer to more tokens over that of a trigram model
+(`law/prior.py:TRIGRAM_RATIO` is its mean); the law's error on the target's validation loss with and without the
 drop, and with what copying is expected to take off; what this code would have forecast for the test documents from the
 same pilots, whatever the code of the study did; the trigrams' test / validation ratio against the model's; and the
 target's loss on the tokens that stood after the same two tokens earlier in the window. Some ten seconds a study.
@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     rows = [row(Study(folder)) for folder in arguments.studies]
-    slopes = [each["excess_per_efold"] for each in rows]
-    save(arguments.out, stamp() | {"mean_excess": float(np.mean(slopes)), "sd": float(np.std(slopes)), "rows": rows})
+    ratios = [each["ratio"] for each in rows]
+    save(arguments.out, stamp() | {"mean_ratio": float(np.mean(ratios)), "sd": float(np.std(ratios)), "rows": rows})
 
 
 def row(study: Study) -> dict[str, Any]:
@@ -64,13 +64,12 @@ def row(study: Study) -> dict[str, Any]:
     test_bits = float(facts(study.folder)["test_bits_per_byte"])
     planned = dataclasses.replace(target, tokens=study.plan.tokens)
     forecast = _loss(laws[drop], planned) * copying.factor(planned.tokens).central * study.manifest.val.bits_per_nat
-    folds = math.log(drop.tokens[1] / drop.tokens[0])
-    fallen = drop.log_ratio - trust.TRIGRAM_EXCESS * folds
+    fallen = drop.log_ratio / trust.TRIGRAM_RATIO
     result = {
         "study": study.folder.name,
         "tokens": drop.tokens,
         "trigram_drop": fallen,
-        "excess_per_efold": (_fall(with_target, drop.num_parameters, drop.tokens) - fallen) / folds,
+        "ratio": _fall(with_target, drop.num_parameters, drop.tokens) / fallen,
         "error_without_drop": _error(laws[None], target),
         "error_with_drop": _error(laws[drop], target),
         "error_with_copying": (1 + _error(laws[drop], target)) * copied - 1,

@@ -43,9 +43,11 @@ def test_measured_levels_scale_with_the_entropy_of_the_tokens() -> None:
 
 def test_the_drop_follows_the_trigrams() -> None:
     drop = Drop.of_trigrams((1e6, math.e * 1e6), (5.0, 4.5))
-    assert drop.log_ratio == pytest.approx(math.log(0.9) + trust.TRIGRAM_EXCESS)
-    assert drop.sd == pytest.approx(trust.TRIGRAM_SD)
+    assert drop.log_ratio == pytest.approx(trust.TRIGRAM_RATIO * math.log(0.9))
+    assert drop.sd == pytest.approx(trust.TRIGRAM_SD * -drop.log_ratio)
     assert Drop.of_trigrams((1e6, math.e * 1e6), (7.5, 6.75)).log_ratio == pytest.approx(drop.log_ratio)  # any unit
+    copied = Drop.of_trigrams((1e6, math.e * 1e6), (5.0, 4.5), overlap=0.3)
+    assert copied.log_ratio == drop.log_ratio and copied.sd > 2.5 * drop.sd
 
 
 def test_a_known_drop_decides_what_far_tokens_bring_and_nothing_near() -> None:

@@ -98,7 +98,7 @@ def test_pilots_are_compared_where_nothing_else_differs(other: dict[str, int]) -
 def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.stages.law.unigram_nats", lambda study: 6.5)
     monkeypatch.setattr("isoflop.stages.law.heldout_overlap", lambda study: 0.3)
-    monkeypatch.setattr("isoflop.stages.law.count_trigrams", lambda study: Counted(None, 1.01, 0.02))
+    monkeypatch.setattr("isoflop.stages.law.count_trigrams", lambda study: Counted(None, 1.01, 0.02, 0.0))
     study = Study(tmp_path)
     study.give(Given(FORMAT_VERSION, "isoflop run", [], "10min", 0, "world", 475.0))
     log, written = RecordLog(study.records), list[Record]()

@@ -35,10 +35,13 @@ MEASURED_R_D = (math.log(7.0), 0.5)
 """R_D* where there is about one parameter a distinct token, far more than in Muennighoff's runs: 2 to 15 by the whole
 runs of docs/log.md, 7."""
 
-TRIGRAM_SIZE, TRIGRAM_EXCESS, TRIGRAM_SD = 1e6, -0.0239, 0.005
-"""With every e-fold of tokens the loss of 1e6 matmul parameters falls by this share more than the loss of a trigram
-model of as many tokens of the same text: the mean over four corpora whose copying gain is below .03 (-.021 to -.028);
-sd, a little above their spread of .003 (docs/log.md, 10 and 17)."""
+TRIGRAM_SIZE, TRIGRAM_RATIO, TRIGRAM_SD = 1e6, 1.42, 0.035
+"""Between 0.25 and 2 to 3.5 M tokens the log loss of 1e6 matmul parameters falls so many times as far as that of a
+trigram model of as many tokens of the same text: the mean over four corpora whose copying gain is below .03 (1.41 to
+1.45), and the relative sd of a study about it (docs/log.md, 18)."""
+COPIED_SD = 1 / 3
+"""Relative sd more per share of the held-out text that stands in the training text word for word: counting knows that
+by heart at once, a model later."""
 
 LOG_R_D = (math.log(15.4), 0.7)
 """Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b)."""
@@ -90,11 +93,13 @@ class Drop:
     sd: float
 
     @staticmethod
-    def of_trigrams(tokens: tuple[float, float], nats: tuple[float, float]) -> Drop:
-        """From the losses of trigram models of so many tokens of the text (``text/ngrams.py``), any unit."""
-        folds = math.log(tokens[1] / tokens[0])
-        log_ratio = math.log(nats[1] / nats[0]) + TRIGRAM_EXCESS * folds
-        return Drop(TRIGRAM_SIZE, tokens, log_ratio, TRIGRAM_SD * folds)
+    def of_trigrams(tokens: tuple[float, float], nats: tuple[float, float], overlap: float = 0.0) -> Drop:
+        """From the losses of trigram models of so many tokens of the text (``text/ngrams.py``), any unit.
+
+        ``overlap`` is the share of the held-out text that training text repeats (``text/overlap.py``).
+        """
+        log_ratio = TRIGRAM_RATIO * math.log(nats[1] / nats[0])
+        return Drop(TRIGRAM_SIZE, tokens, log_ratio, math.hypot(TRIGRAM_SD, COPIED_SD * overlap) * abs(log_ratio))
 
 
 @dataclass(frozen=True)

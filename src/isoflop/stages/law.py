@@ -35,7 +35,6 @@ def fit_law(study: Study, session: Session) -> None:
     """The pilots' points to law.json."""
     with session.ledger.activity("law", "productive"):
         finished = finished_pilots(study)
-        overlap = heldout_overlap(study)
         counted = count_trigrams(study)
         law = law_of(finished, unigram_nats(study), drop=counted.drop, seed=study.given.seed)
     study.decide("heldout_ratio", counted.heldout_ratio, rule="test over validation bits per byte of a trigram model")
@@ -44,7 +43,7 @@ def fit_law(study: Study, session: Session) -> None:
         rule = f"trigram models' losses at {drop.tokens[0]:,.0f} and {drop.tokens[1]:,.0f} tokens (law/prior.py)"
         study.decide("expected_drop", drop.log_ratio, rule=rule)
     study.write("law.json", law.report())
-    for warning in [*law.report().warnings, *_overlap_warnings(overlap), *_rate_warnings(finished)]:
+    for warning in [*law.report().warnings, *_overlap_warnings(counted.overlap), *_rate_warnings(finished)]:
         session.warn("law", warning)
 
 
@@ -77,6 +76,8 @@ class Counted:
     heldout_ratio: float
     """Test over validation bits per byte. No test document has a say in what is trained."""
     copy_gain: float
+    overlap: float
+    """Share of the validation documents' n-grams that occur in the training text."""
 
 
 def count_trigrams(study: Study) -> Counted:
@@ -95,11 +96,13 @@ def count_trigrams(study: Study) -> Counted:
     few, many = (trigram_nats(ids, val, val_positions, vocab_size=vocab_size) for ids in train)
     on_test = trigram_nats(train[1], test, test_positions, vocab_size=vocab_size)
     density = [split.num_tokens / split.num_bytes for split in (manifest.test, manifest.val)]
-    lengths = len(train[0]), len(train[1])
+    lengths, nats = (len(train[0]), len(train[1])), (float(few.mean()), float(many.mean()))
+    overlap = heldout_overlap(study)
     return Counted(
-        drop=Drop.of_trigrams(lengths, (few.mean(), many.mean())) if lengths[1] >= 2 * lengths[0] else None,
+        drop=Drop.of_trigrams(lengths, nats, overlap) if lengths[1] >= 2 * lengths[0] else None,
         heldout_ratio=float(on_test.mean() / many.mean() * density[0] / density[1]),
         copy_gain=copy_gain(val, val_positions, windows, many, vocab_size=vocab_size),
+        overlap=overlap,
     )
 
 
