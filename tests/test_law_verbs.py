@@ -203,3 +203,24 @@ def test_the_next_runs_are_of_the_pool_and_for_the_target(runs: Path, tmp_path: 
         "fit", runs, "--columns", "params=N", "--bootstrap", 50, "--predict", targets, "--pool", pool, "--json"
     )
     assert [run["row"] for run in json.loads(near.stdout)["next"]] != [run["row"] for run in chosen]
+
+
+def test_the_envelope_of_training_curves_is_read(runs: Path, tmp_path: Path) -> None:
+    """alpha .34, beta .28, every length a state of the same training: N* goes with C^(.28 / .62)."""
+    curves = tmp_path / "curves.csv"
+    lines = ["N,tokens,loss"]
+    for size in np.geomspace(1e7, 1e10, 25):
+        lines += [
+            f"{size:.6g},{d:.6g},{1.7 + 400 / size**0.34 + 410 / d**0.28:.8f}" for d in np.geomspace(1e8, 1e12, 40)
+        ]
+    curves.write_text("\n".join(lines))
+    done = isoflop("fit", runs, "--columns", "params=N", "--form", "chinchilla", "--curves", curves, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["envelope"]
+    assert found["exponent"] == pytest.approx(0.28 / 0.62, abs=0.03)
+    assert -0.01 < found["largest_bias"] <= 0
+    told = isoflop("fit", runs, "--columns", "params=N", "--form", "chinchilla", "--curves", curves)
+    assert "envelope" in told.stdout
+    curves.write_text("\n".join(lines[:81]))
+    few = isoflop("fit", runs, "--columns", "params=N", "--form", "chinchilla", "--curves", curves)
+    assert few.returncode == 2 and "training curve" in few.stderr

@@ -140,6 +140,9 @@ def fit(
     resample: Annotated[str, typer.Option(help="With --form: points, clusters (whole sizes) or noise.")] = "points",
     noise: Annotated[float, typer.Option(min=0, help="Relative sd between seeds of one run.")] = 0.0,
     pool: Annotated[Path | None, typer.Option(help="Runs that could be done: which next, for --predict?")] = None,
+    curves: Annotated[
+        Path | None, typer.Option(help="States of training (same columns): the best size by their envelope.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the law here: .html (a page) or .png.")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the law here, for isoflop optimum.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
@@ -162,6 +165,7 @@ def fit(
         resample=resample,
         noise=noise,
         pool=pool,
+        curves=curves,
         plot=plot,
     )
     typer.echo(json.dumps(answer, indent=2) if as_json else fit_lines(answer))

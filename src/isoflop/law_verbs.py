@@ -16,6 +16,7 @@ from isoflop.core.errors import CorruptFileError, TableError
 from isoflop.core.files import read_json, write_checked_json
 from isoflop.core.products import LawReport, StackReport
 from isoflop.law.ensemble import scatter_of
+from isoflop.law.envelope import approach_1
 from isoflop.law.explore import Explorer
 from isoflop.law.fit import AUTO, suitable
 from isoflop.law.fit import fit as fit_table
@@ -60,12 +61,13 @@ def fit(
     resample: str = "points",
     noise: float = 0.0,
     pool: Path | None = None,
+    curves: Path | None = None,
     plot: Path | None = None,
 ) -> dict[str, Any]:
     """Fits a law to a CSV file; what ``isoflop fit --json`` prints.
 
     Writes the law to ``out`` and its page or picture to ``plot`` where they are given. Of the runs in ``pool`` it says
-    which to do next for the sake of those in ``predict``.
+    which to do next for the sake of those in ``predict``, of the states of training in ``curves`` which size was best.
     """
     if pool and not predict:
         remedy = "Give the runs that matter: --predict targets.csv"
@@ -88,6 +90,7 @@ def fit(
     if form != AUTO and (more := form_of(form).must_be_told) and (predict or plot):
         what = f"{form} cannot forecast from sizes and tokens alone: it also depends on {', '.join(more)}"
         raise TableError(what, where="--form", remedy="Leave out --predict and --plot")
+    envelope = _envelope(_read(curves, names)) if curves else None
     held = _held(hold, form)
     chosen = _cost(table, form, cost, held)
     law = fit_table(
@@ -99,7 +102,7 @@ def fit(
         from isoflop.report.law import write_law  # loads the chart library
 
         write_law(plot, law, title=points.name)
-    found = answer(law) | {"isoflop": _isoflop(table)}
+    found = answer(law) | {"isoflop": _isoflop(table), "envelope": envelope}
     if targets is not None:
         found["predictions"] = _predictions(law, targets)
     if targets is not None and could_do is not None:
@@ -175,6 +178,17 @@ def _isoflop(table: Table) -> dict[str, Any] | None:
         "coefficient": read.law.coefficient,
         "minima": [{"flops": c, "params": n} for c, n in zip(read.flops.tolist(), read.sizes.tolist(), strict=True)],
         "refused": [{"flops": c, "side": edge.side, "params": edge.size} for c, edge in read.refused.items()],
+    }
+
+
+def _envelope(curves: Table) -> dict[str, Any]:
+    """What the envelope of training curves says of the best size."""
+    read = approach_1(curves)
+    return {
+        "exponent": read.law.exponent,
+        "coefficient": read.law.coefficient,
+        "largest_bias": float(read.bias.min()),
+        "flops": [float(read.flops[0]), float(read.flops[-1])],
     }
 
 

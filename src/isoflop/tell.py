@@ -81,6 +81,11 @@ def fit_lines(answer: dict[str, Any]) -> str:
             f"best size by groups of equal FLOPs: N* ~ C^{read['exponent']:.3f}{_of_which(read['exponent_bias'])}; "
             f"{len(read['minima'])} groups, {len(read['refused'])} refused"
         )
+    if read := answer.get("envelope"):
+        lines.append(
+            f"best size by the envelope of the curves: N* ~ C^{read['exponent']:.3f}; the least of noisy curves stood up to "
+            f"{-read['largest_bias']:.1%} too low, which is taken off"
+        )
     for place in answer.get("predictions", []):
         lines.append(
             f"  N {format_si(place['params'])} D {format_si(place['tokens'])}: "

@@ -181,6 +181,22 @@ def test_evidence_is_that_of_a_linear_law() -> None:
     assert found.log_evidence() == pytest.approx(expected, abs=1e-3)
 
 
+def test_the_loose_prior_holds_the_floor_of_steep_and_flat_laws() -> None:
+    """40 laws, exponents .2 to 1, the reducible terms .03 to .8 of the floor; eight pilots as a study makes them."""
+    rng = np.random.default_rng(0)
+    pilots = [(1.4e6, 1.6e5), (1.4e6, 3.2e5), (1.7e5, 5e5), (1.7e5, 1e6), (4.4e5, 2.5e5), (4.4e5, 5e5), (6.4e4, 4.4e5)]
+    hits = []
+    for seed in range(40):
+        alpha, beta = rng.uniform(0.2, 1.0, 2)
+        a, b = 2.4 * np.exp(rng.uniform(np.log(0.03), np.log(0.8), 2))
+        truth = [2.4, a * 4e5**alpha, b * 5e5**beta, alpha, beta, rng.uniform(1, 3), 7.0, 5.3]
+        points = study(EIGHT.theta_of(np.array(truth)), noise=0.01, seed=seed, grid=[*pilots, (6.4e4, 8.9e5)])
+        law = fit_pilots(points, prior=Prior.any_text(min(point.loss for point in points)), num_draws=100)
+        low, high = np.quantile([draw[0] for draw in law.report().draws], [0.05, 0.95])
+        hits.append(low <= 2.4 <= high)
+    assert np.mean(hits) >= 0.85
+
+
 @pytest.mark.parametrize("form", ["repeated_chinchilla", "coupled"])
 def test_intervals_cover_what_they_promise(form: str) -> None:
     """200 studies of 11 noisy runs, laws drawn from the spread of ``about``; one new run at 10 times the cost.
