@@ -83,8 +83,8 @@ def fit_lines(answer: dict[str, Any]) -> str:
         )
     if read := answer.get("envelope"):
         lines.append(
-            f"best size by the envelope of the curves: N* ~ C^{read['exponent']:.3f}; the least of noisy curves stood up to "
-            f"{-read['largest_bias']:.1%} too low, which is taken off"
+            f"best size by the envelope of the curves: N* ~ C^{read['exponent']:.3f}; the least of noisy curves stood "
+            f"up to {-read['largest_bias']:.1%} too low, which is taken off"
         )
     for place in answer.get("predictions", []):
         lines.append(

@@ -56,9 +56,9 @@ REDUCIBLE = (0.25, 1.0)
 """A0 and B0 as a share of the lowest loss measured, and the sd of their logarithms: weak."""
 
 ANY_TEXT_SD = (1.0, 3.0, 3.0, 0.6, 0.6, 1.0)
-"""Spread of log E, log A0, log B0, alpha, beta and log p among texts of which nothing is known: so loose that eight pilots
-of laws with exponents from .2 to 1 give intervals of E that hold it (tests/law/test_pilot_law.py; a third of it all gave
-33 %, docs/log.md, 18)."""
+"""Spread of log E, log A0, log B0, alpha, beta and log p among texts of which nothing is known: so loose that eight
+pilots of laws with exponents from .2 to 1 give intervals of E that hold it (tests/law/test_pilot_law.py; with spreads
+a quarter to a half as wide a third of them did, docs/log.md, 18)."""
 
 FLAT_SD = 30.0
 """Standard deviation of a prior that says nothing: less than 1e-4 of the weight of one pilot."""

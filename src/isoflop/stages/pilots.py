@@ -27,7 +27,7 @@ from isoflop.study import Study
 from isoflop.train.pilot import PilotJob, run_pilot
 from isoflop.train.workers import Workers
 
-PILOT_SHARE = 0.085
+PILOT_SHARE = 0.082
 """Share of the budget that the pilots take; with law and plan it stays below a tenth."""
 NEXT_SHARE, MIN_NEXT_SECONDS = 0.02, 20.0
 """Of the budget, within that share, for the trunks that the law of the others asks for; none where they would be

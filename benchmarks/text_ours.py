@@ -1,0 +1,83 @@
+"""Our side of ``benchmarks/text.py``, a process of its own: TASK TEXTS.parquet OUT; one JSON line at the end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from isoflop.text.dedup.minhash import shingles, signatures
+from isoflop.text.dedup.near import SIMILAR, jaccard, near_duplicates
+from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
+from isoflop.text.quality.statistics import statistics
+from isoflop.text.texts import Texts
+
+
+def main() -> None:
+    task, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    pa.set_cpu_count(1)
+    started = time.process_time()
+    table = pq.read_table(source, columns=["text"], use_threads=False)
+    texts = Texts.of_arrow(table["text"].combine_chunks())
+    found, later = TASKS[task](texts, table, out)
+    print(json.dumps({"cpu_seconds": time.process_time() - started, "num_bytes": texts.num_bytes} | found | later()))
+
+
+def filters(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
+    counted = statistics(texts)
+    kinds = {"quality": [GopherQuality()], "repetition": [GopherRepetition()]}
+    return {name: reasons(rules, counted).tolist() for name, rules in kinds.items()}, dict
+
+
+def sign(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
+    return {"num_documents": len(signatures(texts))}, dict
+
+
+def dedup(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
+    found = near_duplicates(texts)
+    pq.write_table(table.filter(pa.array(~found.dropped)), out / "kept.parquet", compression="zstd")
+    return {"dropped": np.flatnonzero(found.dropped).tolist()}, lambda: truth(texts, found.clusters, found.similarities)
+
+
+def truth(texts: Texts, clusters: np.ndarray, similarities: np.ndarray) -> dict[str, Any]:
+    """Of all pairs of Jaccard similarity .8 and more, found by comparing every two documents that share a shingle, the
+    share that stands in one cluster; and of the verified pairs, those that are so similar."""
+    pairs = similar_pairs(texts)
+    joined = [clusters[a] == clusters[b] for a, b in pairs]
+    return {
+        "num_true_pairs": len(pairs),
+        "recall": float(np.mean(joined)) if pairs else 1.0,
+        "precision": float(np.mean(similarities >= SIMILAR)) if len(similarities) else 1.0,
+    }
+
+
+def similar_pairs(texts: Texts) -> list[tuple[int, int]]:
+    """By prefix filtering (Bayardo, Ma & Srikant 2007): similar sets share one of their rarest shingles."""
+    sets = [shingles(texts, i) for i in range(len(texts))]
+    values, counts = np.unique(np.concatenate(sets), return_counts=True)
+    rarity = dict(zip(values[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True))
+    holders: dict[int, list[int]] = {}
+    pairs: set[tuple[int, int]] = set()
+    for i, one in enumerate(sets):
+        shared = sorted((rarity[value], value) for value in one.tolist() if value in rarity)
+        missing = len(one) - len(shared)  # shingles of this document alone come before all others
+        prefix = len(one) - int(np.ceil(SIMILAR * len(one))) + 1 - missing
+        rivals: set[int] = set()
+        for _, value in shared[: max(prefix, 0)]:
+            rivals.update(holders.get(value, ()))
+            holders.setdefault(value, []).append(i)
+        pairs.update((j, i) for j in rivals if jaccard(sets[j], one) >= SIMILAR)
+    return sorted(pairs)
+
+
+TASKS = {"filters": filters, "signatures": sign, "dedup": dedup}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Near-duplicate documents: candidates by locality-sensitive hashing, each pair verified, then joined to clusters.
+
+Signatures are cut into bands; documents that agree in a whole band are candidates (Leskovec, Rajaraman & Ullman 2020,
+Mining of Massive Datasets, sec. 3.4). With 16 bands of 7 minima a pair of similarity s is found with probability
+1 - (1 - s^7)^16: .98 at .8, .9996 at .9, .12 at .5. False candidates cost a comparison and no document: what counts is
+the Jaccard similarity of the shingles themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.text.characters import compiled
+from isoflop.text.dedup.minhash import NO_SHINGLES, Signatures, shingles, signatures
+from isoflop.text.hashing import Hashes, mixed
+from isoflop.text.texts import Texts
+
+NUM_BANDS, BAND_ROWS = 16, 7
+SIMILAR = 0.8
+"""Jaccard similarity of the shingles from which two documents are near-duplicates."""
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What was found among documents."""
+
+    pairs: NDArray[np.int64]
+    """[pairs, 2]: verified, the earlier document first."""
+    similarities: NDArray[np.float64]
+    """[pairs]"""
+    clusters: NDArray[np.int64]
+    """[documents]: the first document of the cluster that each belongs to; its own number for one alone."""
+    num_candidates: int
+
+    @property
+    def dropped(self) -> NDArray[np.bool_]:
+        """[documents]: those that are not the first of their cluster."""
+        result: NDArray[np.bool_] = self.clusters != np.arange(len(self.clusters))
+        return result
+
+
+def near_duplicates(texts: Texts, *, similar: float = SIMILAR, seed: int = 1) -> Duplicates:
+    """Among all documents, in their order: of every cluster the first stays."""
+    signed = signatures(texts, seed=seed, num_hashes=NUM_BANDS * BAND_ROWS)
+    pairs = candidates(signed)
+    similarities = _verified(texts, pairs)
+    close = similarities >= similar
+    return Duplicates(pairs[close], similarities[close], clusters_of(len(texts), pairs[close]), len(pairs))
+
+
+def candidates(signed: Signatures) -> NDArray[np.int64]:
+    """[pairs, 2]: each document with the first of every band that it agrees in, each pair once.
+
+    In a band of many alike that is a star, not every pair: enough to join them all where they are.
+    """
+    keys = _band_keys(np.ascontiguousarray(signed), NUM_BANDS, BAND_ROWS)
+    signs = np.flatnonzero(signed[:, 0] != NO_SHINGLES)
+    found = [_stars(keys[signs, band], signs) for band in range(NUM_BANDS)]
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[pairs, 2] of one band: documents of one key, with the first of them."""
+    order = np.argsort(keys, kind="stable")
+    ranked = keys[order]
+    begins = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(ranked) else np.zeros(0, int)
+    firsts = np.repeat(order[begins], np.diff(np.append(begins, len(ranked))))
+    others = order != firsts
+    return np.column_stack([documents[firsts[others]], documents[order[others]]])
+
+
+def clusters_of(num_documents: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[documents]: the first document that each is joined to by ``pairs`` [pairs, 2], directly or not."""
+    parents = np.arange(num_documents)
+    _join(parents, pairs)
+    return parents
+
+
+def _verified(texts: Texts, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[pairs]: Jaccard similarities. A document's shingles are kept only while pairs of its first come."""
+    return np.array(list(_similarities(texts, pairs)), dtype=np.float64)
+
+
+def _similarities(texts: Texts, pairs: NDArray[np.int64]) -> Iterator[float]:
+    before, first = -1, np.zeros(0, dtype=np.uint64)
+    for a, b in pairs.tolist():  # sorted by the first
+        first = first if a == before else shingles(texts, a)
+        before = a
+        yield jaccard(first, shingles(texts, b))
+
+
+def jaccard(a: Hashes, b: Hashes) -> float:
+    """|a and b| / |a or b| of sorted distinct values; 0 for two empty sets."""
+    both = int(_num_common(a, b))
+    either = len(a) + len(b) - both
+    return both / either if either else 0.0
+
+
+@compiled
+def _num_common(a: Hashes, b: Hashes) -> int:
+    i, j, count = 0, 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            i, j, count = i + 1, j + 1, count + 1
+        elif a[i] < b[j]:
+            i += 1
+        else:
+            j += 1
+    return count
+
+
+@compiled
+def _band_keys(signed: Signatures, num_bands: int, rows: int) -> Hashes:
+    """[documents, bands]: the minima of a band as one number."""
+    keys = np.empty((len(signed), num_bands), dtype=np.uint64)
+    for d in range(len(signed)):
+        for band in range(num_bands):
+            key = np.uint64(band)
+            for row in range(rows):
+                key = mixed(key ^ np.uint64(signed[d, band * rows + row]))
+            keys[d, band] = key
+    return keys
+
+
+@compiled
+def _join(parents: NDArray[np.int64], pairs: NDArray[np.int64]) -> None:
+    """Union by the smaller number, with path halving (Tarjan & van Leeuwen 1984); ends with every root."""
+    for k in range(len(pairs)):
+        a, b = _root(parents, pairs[k, 0]), _root(parents, pairs[k, 1])
+        if a != b:
+            parents[max(a, b)] = min(a, b)
+    for d in range(len(parents)):
+        parents[d] = _root(parents, d)
+
+
+@compiled
+def _root(parents: NDArray[np.int64], d: int) -> int:
+    while parents[d] != d:
+        parents[d] = parents[parents[d]]
+        d = parents[d]
+    return d
