@@ -56,7 +56,8 @@ def fit_pilots(
     fitted = fits[leading]
     unidentified = prior_decides(fitted.problem.form, draws[leading], fitted.problem.prior_precision**-0.5)
     natural_draws = np.concatenate([fit.natural_of(some) for fit, some in zip(fits, draws, strict=True)])
-    errors = natural_draws.std(axis=0, ddof=1)
+    with np.errstate(over="ignore"):  # coefficients of loose draws may be beyond all bounds
+        errors = natural_draws.std(axis=0, ddof=1)
     return Law.from_report(
         LawReport(
             form=form,
