@@ -20,6 +20,7 @@ from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import minhash
 from datatrove.pipeline.readers import ParquetReader
 from datatrove.pipeline.writers.jsonl import JsonlWriter
+from datatrove.utils import word_tokenizers
 
 
 class Spaces:
@@ -29,7 +30,7 @@ class Spaces:
         return text.split()
 
 
-for module in (minhash, gopher_quality, gopher_repetition):
+for module in (minhash, word_tokenizers):  # where it is asked for
     module.load_word_tokenizer = lambda language: Spaces()
 
 
