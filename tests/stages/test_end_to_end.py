@@ -114,8 +114,7 @@ def test_plan_answers_for_more(finished: tuple[Study, dict[str, Any]]) -> None:
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     assert answer["budget_seconds"] == 8 * 3600
-    # the plan minimises the expected loss over the law's draws, what is told is the most probable one
-    assert answer["chosen"]["bits_per_byte"]["central"] <= 1.02 * facts["predicted_bits_per_byte"]
+    assert answer["chosen"]["bits_per_byte"]["central"] <= facts["predicted_bits_per_byte"]
     assert sorted(path.name for path in study.folder.iterdir()) == before
     told = isoflop("plan", study.folder, "--budget", "2h")
     assert told.returncode == 0 and told.stdout.strip()

@@ -1,4 +1,4 @@
-"""From machine, law and budget to the plan: the shape whose expected loss is least in the time there is."""
+"""From machine, law and budget to the plan: the shape whose predicted loss is least in the time there is."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Choice:
     config: ModelConfig
     tokens: float
     loss: float
-    """Expected over the law's draws, nats per token."""
+    """The law's most probable one, nats per token; without copying, whose forecast rests on too little to choose by."""
     candidate: Candidate
     share_of_time: float = 1.0
     """Of the time there is; below 1 where more epochs of the same text would do harm."""
@@ -132,7 +132,7 @@ def _too_short(seconds: float) -> BudgetError:
 
 
 def best(choices: list[Choice]) -> Choice:
-    """The least expected loss among shapes that fit in memory."""
+    """The least loss among shapes that fit in memory."""
     fitting = [choice for choice in choices if choice.candidate.fits_memory]
     if not fitting:
         raise BudgetError("no model fits in this machine's memory", remedy="Use a machine with more memory")
@@ -144,7 +144,7 @@ def weigh(question: Question, config: ModelConfig, *, seconds: float, speedup: f
     tokens = tokens_in(question.throughput, config, context=question.context, seconds=seconds, speedup=speedup)
     counts = count_parameters(config)
     unique = question.manifest.train.num_tokens
-    loss = float(np.mean(question.law.draw_losses(counts.matmul, tokens, unique)))
+    loss = float(question.law.loss(counts.matmul, tokens, unique))
     candidate = Candidate(
         num_parameters=counts,
         num_layers=config.num_hidden_layers,
