@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from isoflop.core.errors import IsoflopError
+from isoflop.core.extras import needs
 from isoflop.core.process import tune_process
 
 app = typer.Typer(
@@ -26,6 +27,10 @@ MAX_SEED = 2**63 - 1
 _AGAIN = ("-P", "-m", "isoflop")
 """How the process starts itself anew; -P keeps a random.py in the current folder from hiding Python's own."""
 
+TextsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="TEXT...", help="Files, folders, patterns or URLs of text, or a prepared one. None: demo."),
+]
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="A study folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -42,12 +47,7 @@ GRID_HELP = "Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh."
     "isoflop run --budget '$5' --price-per-hour 0.40"
 )
 def run(
-    texts: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="TEXT...", help="Files or folders: .txt .md .jsonl .parquet, also .gz .zst. None: demo."
-        ),
-    ] = None,
+    texts: TextsArgument = None,
     budget: BudgetOption = ...,  # type: ignore[assignment]
     out: Annotated[Path, typer.Option("--out", "-o", help="The study folder to make.")] = Path("study"),
     price_per_hour: PriceOption = None,
@@ -220,6 +220,87 @@ def measure(as_json: Json = False) -> None:
 
     machine = verbs.measure_machine()
     typer.echo(json.dumps(machine, indent=2) if as_json else machine_lines(machine))
+
+
+@app.command(
+    epilog="Examples:  isoflop prepare my-texts/ --out corpus  |  isoflop prepare 'crawl/*.warc.gz' --out corpus "
+    "--rules gopher-quality,gopher-repetition,fineweb --keep-rejects  |  then: isoflop run corpus --budget 2h"
+)
+def prepare(
+    texts: TextsArgument = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make, or to go on with.")] = Path("corpus"),
+    rules: Annotated[
+        str, typer.Option(help="What documents must pass: gopher-quality, gopher-repetition, fineweb; or none.")
+    ] = "gopher-quality,gopher-repetition",
+    words: Annotated[
+        Literal["whitespace", "parts"],
+        typer.Option(help="What the rules call a word: what stands between spaces, or its parts and marks."),
+    ] = "whitespace",
+    similar: Annotated[
+        float, typer.Option(min=0.75, max=1, help="Jaccard similarity from which one of two documents goes.")
+    ] = 0.8,
+    keep_similar: Annotated[bool, typer.Option("--keep-similar", help="Only exact duplicates go.")] = False,
+    field: Annotated[str | None, typer.Option(help="The field or column of texts; text or content otherwise.")] = None,
+    keep_rejects: Annotated[bool, typer.Option("--keep-rejects", help="Write what is dropped, with reasons.")] = False,
+    redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
+    vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the split.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Clean, judge, deduplicate, tokenize and pack text; a data card says what became of every document."""
+    with needs("text"):
+        from isoflop import text_verbs
+    from isoflop.tell import prepared_lines
+
+    answer = text_verbs.prepare(
+        texts or [],
+        out=out,
+        rules=rules,
+        word_rule=words,
+        similar=None if keep_similar else similar,
+        field=field,
+        keeps_rejects=keep_rejects,
+        redacts=redact,
+        vocab_size=vocab_size,
+        workers=workers,
+        seed=seed,
+        quiet=quiet or as_json,
+    )
+    typer.echo(json.dumps(answer, indent=2) if as_json else prepared_lines(answer))
+
+
+@app.command(epilog="Example:  isoflop verify corpus/")
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A prepared text, or a study.")],
+    as_json: Json = False,
+) -> None:
+    """Compare every file with its checksum; the first that differs is named."""
+    with needs("text"):
+        from isoflop import text_verbs
+
+    answer = text_verbs.verify(folder)
+    told = f"{answer['folder']}: {answer['num_files']} files, {answer['num_bytes'] / 1e6:.1f} MB, all as written"
+    typer.echo(json.dumps(answer) if as_json else told)
+
+
+@app.command(epilog="Examples:  isoflop inspect corpus/  |  isoflop inspect corpus/ --doc 123")
+def inspect(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A prepared text.")],
+    doc: Annotated[
+        int | None, typer.Option(min=0, help="The number of a document: where it is from, and its text.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What became of a text, or one document of it."""
+    with needs("text"):
+        from isoflop import text_verbs
+    from isoflop.tell import document_lines, prepared_lines
+
+    answer = text_verbs.inspect(folder, doc)
+    lines = prepared_lines if doc is None else document_lines
+    typer.echo(json.dumps(answer, indent=2) if as_json else lines(answer))
 
 
 def _print_summary(study: Path, as_json: bool) -> None:

@@ -129,3 +129,38 @@ def optimum_lines(answer: dict[str, Any]) -> str:
         lines.append(f"  from {from_flops:.3g}{ends} FLOPs a doubling gains less than 1 % of the loss")
     lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
     return "\n".join(lines)
+
+
+def prepared_lines(answer: dict[str, Any]) -> str:
+    """A prepared text for a person: the funnel, largest loss first."""
+    lines = [_funnel_line("read", answer["num_read"], answer["bytes_read"])]
+    lines += [
+        _funnel_line(f"- {reason.replace('_', ' ')}", count, answer["dropped_bytes"][reason])
+        for reason, count in sorted(answer["dropped"].items(), key=lambda item: -answer["dropped_bytes"][item[0]])
+    ]
+    lines.append(_funnel_line("kept", answer["num_documents"], answer["num_bytes"]))
+    for what in ("refused", "mended", "redacted"):
+        if found := answer[what]:
+            lines.append(
+                f"{what}: " + ", ".join(f"{count:,} {kind}".replace("_", " ") for kind, count in found.items())
+            )
+    lines += [f"  {told}" for told in answer["refusals"]]
+    if "tokens" in answer:
+        train, val, test = (format_si(answer["tokens"][name]).strip() for name in ("train", "val", "test"))
+        lines.append(
+            f"{train} tokens to train on, {val} and {test} held out; vocabulary {answer['vocab_size']:,}, "
+            f"{answer['tokens_per_byte']:.3f} tokens a byte"
+        )
+        lines += [f"warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
+    took = f"{format_seconds(answer['cpu_seconds'])} of CPU time, {answer['joules']:.3g} J"
+    return "\n".join([*lines, f"took {took}", *([f"{answer['out']}/card.html"] if "out" in answer else [])])
+
+
+def _funnel_line(what: str, count: int, num_bytes: int) -> str:
+    return f"{what:<32} {count:>12,} documents {num_bytes / 1e6:>12,.3f} MB"
+
+
+def document_lines(answer: dict[str, Any]) -> str:
+    """One document for a person."""
+    where = " ".join(filter(None, (answer["file"], answer["place"])))
+    return f"document {answer['document']} of {answer['shard']}, from {where}\n\n{answer['text']}"

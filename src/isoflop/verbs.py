@@ -36,13 +36,13 @@ from isoflop.stages.plan import measured_speedup, question_of
 from isoflop.stages.setting import closing_seconds
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
-from isoflop.text.read import display, find_files
+from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import END_OF_TEXT_ID
 from isoflop.train.stop import Interrupted
 
 
 def start(
-    texts: list[Path], *, budget: str, out: Path, price_per_hour: float | None, grid: str, seed: int, quiet: bool
+    texts: list[str], *, budget: str, out: Path, price_per_hour: float | None, grid: str, seed: int, quiet: bool
 ) -> Path:
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
@@ -53,16 +53,16 @@ def start(
     study = Study(out)
     if study.exists:
         _refuse(study, texts)
-    for path in (*texts, out):
+    for path in (*texts, str(out)):
         _require_utf8(path)
     if texts:
-        find_files(texts)
+        find(texts)
     _make_empty_folder(out)
     study.give(
         Given(
             format_version=FORMAT_VERSION,
             command=command_line(),
-            inputs=[str(path.absolute()) for path in texts],
+            inputs=[absolute(text) for text in texts],
             budget=str(parsed),
             seed=seed,
             grid=factor.code,
@@ -88,10 +88,10 @@ def _require_price(price_per_hour: float | None) -> None:
         )
 
 
-def _require_utf8(path: Path) -> None:
+def _require_utf8(path: str) -> None:
     """study.toml notes the paths that were given, and is UTF-8; names inside a folder may be anything."""
     try:
-        str(path.absolute()).encode()
+        absolute(path).encode()
     except UnicodeEncodeError as error:
         remedy = "Rename it, or give a folder above it by another name"
         raise TextError(
@@ -109,9 +109,9 @@ def _make_empty_folder(out: Path) -> None:
             )
 
 
-def _refuse(study: Study, texts: list[Path]) -> None:
+def _refuse(study: Study, texts: list[str]) -> None:
     given = study.given
-    same = given.inputs == [str(path.absolute()) for path in texts]
+    same = given.inputs == [absolute(text) for text in texts]
     whose = "a study of this text" if same else f"a study of another text ({', '.join(given.inputs) or 'the demo'})"
     raise StudyError(
         f"{whose} is already here",

@@ -19,11 +19,11 @@ def scores() -> dict[str, tuple[float, float]]:
     right, found, there = Counter[str](), Counter[str](), Counter[str]()
     for line in LABELLED:
         wanted = _MARK.sub(r"<\1>", line)
-        redacted = redact(_MARK.sub(r"\2", line))
+        redacted, counts = redact(_MARK.sub(r"\2", line))
         labels = Counter(kind.lower() for kind, _ in _MARK.findall(line))
         there += labels
-        found += redacted.counts
-        right += labels & redacted.counts if redacted.text != wanted else labels
+        found += counts
+        right += labels & counts if redacted != wanted else labels
     return {kind: (right[kind] / max(found[kind], 1), right[kind] / there[kind]) for kind in there}
 
 
@@ -34,7 +34,7 @@ def test_precision_and_recall_on_the_labelled_set() -> None:
 
 @pytest.mark.parametrize("line", LABELLED)
 def test_every_line_reads_as_labelled(line: str) -> None:
-    assert redact(_MARK.sub(r"\2", line)).text == _MARK.sub(r"<\1>", line)
+    assert redact(_MARK.sub(r"\2", line))[0] == _MARK.sub(r"<\1>", line)
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,14 @@ def test_every_line_reads_as_labelled(line: str) -> None:
     ],
 )
 def test_keys_and_tokens_go(secret: str) -> None:
-    found = redact(f"token = '{secret}' # do not share")
-    assert found.text == "token = '<KEY>' # do not share" and found.counts == {"key": 1}
+    assert redact(f"token = '{secret}' # do not share") == ("token = '<KEY>' # do not share", {"key": 1})
 
 
 @pytest.mark.parametrize(
     "text", ["sk-learn is not a key", "ghp_short", "the AKIAN coast", "hf_transfer", "eyJust.eyJust.no"]
 )
 def test_what_only_begins_like_a_key_stays(text: str) -> None:
-    assert redact(text).text == text
+    assert redact(text)[0] == text
 
 
 def test_cards_have_a_network_and_a_check_digit() -> None:
@@ -81,5 +80,5 @@ def test_addresses_are_those_that_can_be_reached() -> None:
 
 @given(st.text())
 def test_no_text_is_refused_and_none_is_redacted_twice(text: str) -> None:
-    once = redact(text)
-    assert redact(once.text).text == once.text
+    once, _ = redact(text)
+    assert redact(once)[0] == once

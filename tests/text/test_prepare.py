@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_manifest_adds_up(corpus: Path, tmp_path: Path) -> None:
     (corpus / "copy.txt").write_bytes((corpus / "000.txt").read_bytes())
-    (corpus / "table.csv").write_text("a,b")
+    (corpus / "table.xls").write_text("a,b")
     out = tmp_path / "corpus"
     manifest = prepare([corpus], out)
     splits = {"train": manifest.train, "val": manifest.val, "test": manifest.test}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 from collections import Counter
@@ -16,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop.core.errors import TextError
-from isoflop.text.read import Document, find_files, fingerprint, keep_distinct, read
+from isoflop.text.collect.sources import File, find
+from isoflop.text.read import Document, fingerprint, keep_distinct, read
 
 
 def texts(folder: Path) -> set[str]:
@@ -36,7 +38,7 @@ def test_every_format_and_compression_gives_its_documents(tmp_path: Path) -> Non
     expected = {"plain", "# mark", "zipped", "one", "two", "three", "four", "row"}
     assert {document.data.decode() for document in reading.documents} == expected
     assert reading.num_files == 6
-    assert reading.num_dropped == {"duplicate": 1, "empty": 1}
+    assert reading.num_dropped == {"duplicate": 1, "missing_text": 1}
 
 
 def test_byte_order_mark_is_stripped_and_line_ends_are_kept(tmp_path: Path) -> None:
@@ -60,31 +62,32 @@ def test_malformed_lines_are_counted_and_the_first_named(tmp_path: Path) -> None
     reading = read([file])
     assert reading.num_dropped == {"malformed_line": 6}
     (warning,) = reading.warnings
-    assert warning.code == "malformed_lines"
-    assert f"6 malformed lines: {file}:2 (not JSON), {file}:3 (no text field)" in warning.message
+    assert warning.code == "skipped_text"
+    assert f"6 files or records: {file}: not JSON at line 2, {file}: no text field at line 3" in warning.message
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "reason"),
+    ("name", "data", "reason", "told"),
     [
-        ("a.txt", b"ab\0c", "NUL byte at offset 2"),
-        ("a.txt", b"abc\xffd", "bad byte at offset 3"),
-        ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "NUL byte at offset 1"),
-        ("a.txt.gz", b"not gzip", "corrupt gz"),
-        ("a.txt.gz", gzip.compress(os.urandom(5000))[:-40], "corrupt gz"),
-        ("a.txt.zst", b"not zstd", "corrupt zst"),
-        ("a.txt.zst", zstandard.compress(b"abc" * 9999)[:-3], "corrupt zst"),
-        ("a.parquet", b"PAR1 but no more", "corrupt parquet"),
+        ("a.txt", b"ab\0c", "binary", "binary (NUL) at byte 2"),
+        ("a.txt", b"abc\xffd", "not_utf8", "not UTF-8 (bad byte) at byte 3"),
+        ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "binary", "binary (NUL) at byte 1"),
+        ("a.txt.gz", b"not gzip", "corrupt", "corrupt gz"),
+        ("a.txt.gz", gzip.compress(os.urandom(5000).hex().encode())[:-40], "cut_off", "corrupt gz"),
+        ("a.txt.zst", b"not zstd", "corrupt", "corrupt zst"),
+        ("a.txt.zst", zstandard.compress(b"abc" * 9999)[:-3], "cut_off", "corrupt zst"),
+        ("a.parquet", b"PAR1 but no more", "corrupt", "corrupt parquet"),
     ],
 )
-def test_damaged_files_are_skipped_with_the_reason(tmp_path: Path, name: str, data: bytes, reason: str) -> None:
+def test_damaged_files_are_skipped_with_the_reason(
+    tmp_path: Path, name: str, data: bytes, reason: str, told: str
+) -> None:
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / name).write_bytes(data)
     reading = read([tmp_path])
     assert [document.data for document in reading.documents] == [b"good"]
-    assert reading.num_dropped == {"undecodable_file": 1}
-    assert reason in reading.warnings[0].message
-    assert name in reading.warnings[0].message
+    assert reading.num_dropped == {reason: 1}
+    assert f"skipped a file or record: {tmp_path / name}: {told}" in reading.warnings[0].message
 
 
 def test_parquet_without_text_and_cut_off_parquet_are_skipped(tmp_path: Path) -> None:
@@ -95,22 +98,8 @@ def test_parquet_without_text_and_cut_off_parquet_are_skipped(tmp_path: Path) ->
     (tmp_path / "b.parquet").write_bytes(data)
     (tmp_path / "good.txt").write_text("good")
     reading = read([tmp_path])
-    assert reading.num_dropped == {"undecodable_file": 2}
+    assert reading.num_dropped == {"no_text_column": 1, "corrupt": 1}
     assert "no column named text or content" in reading.warnings[0].message
-
-
-def test_hidden_files_and_study_folders_are_left_out(tmp_path: Path) -> None:
-    for name in ("a.txt", ".hidden.txt", ".git/b.txt", "study/records.jsonl", "study/study.toml", "z/c.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(name)
-    assert [file.relative_to(tmp_path).as_posix() for file in find_files([tmp_path])] == ["a.txt", "z/c.txt"]
-    with pytest.raises(TextError, match="study folder"):
-        find_files([tmp_path / "study"])
-
-
-def test_a_file_given_twice_is_read_once(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("a")
-    assert find_files([tmp_path, tmp_path / "a.txt"]) == [tmp_path / "a.txt"]
 
 
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
@@ -121,7 +110,7 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
     (tmp_path / "b.txt").write_bytes(b"\0")
     (tmp_path / "c.txt").write_bytes(b" \n")
-    with pytest.raises(TextError, match=r"3 files \(\.pdf, \.txt\), 1 empty, 1 undecodable_file, 1 unknown_format"):
+    with pytest.raises(TextError, match=r"3 files \(\.pdf, \.txt\), 1 binary, 1 empty, 1 unknown_format"):
         read([tmp_path])
 
 
@@ -132,7 +121,7 @@ def test_fingerprint_knows_contents_not_names(tmp_path: Path) -> None:
     (tmp_path / "one" / "b.txt").write_text("y")
     (tmp_path / "two" / "a.txt").write_text("y")
     (tmp_path / "two" / "z.txt").write_text("x")
-    (tmp_path / "two" / "z.csv").write_text("ignored")
+    (tmp_path / "two" / "z.bin").write_text("ignored")
     first, second = fingerprint([tmp_path / "one"]), fingerprint([tmp_path / "two"])
     assert first == second == read([tmp_path / "one"]).fingerprint == read([tmp_path / "two"]).fingerprint
     digests = sorted(hashlib.sha256(text).digest() for text in (b"x", b"y"))
@@ -157,7 +146,7 @@ def test_jsonl_holds_any_text(tmp_path: Path) -> None:
     assert texts(tmp_path) == {nasty, nasty + "!"}
 
 
-@pytest.mark.parametrize("use", [read, fingerprint, find_files])
+@pytest.mark.parametrize("use", [read, fingerprint, find])
 def test_a_folder_that_may_not_be_read_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: Callable[[list[Path]], object]
 ) -> None:
@@ -184,17 +173,18 @@ def test_names_that_are_not_utf8_are_told_in_text_that_is(tmp_path: Path) -> Non
     with pytest.raises(TextError, match="no text found") as caught:
         read([folder])
     (folder / "good.txt").write_text("good")
-    warnings = [warning.message for warning in read([folder]).warnings]
-    for message in (str(caught.value), *warnings):
+    (warning,) = read([folder]).warnings
+    for message in (str(caught.value), warning.message):
         assert "caf\ufffd" in message and message.encode().decode() == message
-    assert "\ufffd.jsonl:1" in warnings[0] and "\ufffd.txt" in warnings[1]
+    assert "\ufffd.jsonl: not JSON at line 1" in warning.message and "\ufffd.txt" in warning.message
 
 
 def test_a_file_on_a_failing_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(path: Path) -> bytes:
-        raise OSError(5, "Input/output error")
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
 
     (tmp_path / "a.txt").write_text("text")
-    monkeypatch.setattr(Path, "read_bytes", failing)
+    monkeypatch.setattr(File, "open", lambda file: Failing())
     with pytest.raises(TextError, match=r"a\.txt: cannot be read \(Input/output error\)"):
         read([tmp_path])

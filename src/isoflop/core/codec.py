@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections import Counter
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -39,10 +40,10 @@ def decode(kind: Any, value: Any, *, where: str = "value") -> Any:
         item_kinds = typing.get_args(kind)
         items = [decode(item_kinds[0], item, where=f"{where}[{i}]") for i, item in enumerate(value)]
         return items if origin is list else tuple(items)
-    if origin is dict:
+    if origin in (dict, Counter):
         _require(isinstance(value, dict), value, kind, where)
-        key_kind, item_kind = typing.get_args(kind)
-        return {key_kind(key): decode(item_kind, item, where=f"{where}.{key}") for key, item in value.items()}
+        key_kind, item_kind = (*typing.get_args(kind), int)[:2]  # a Counter names its keys alone
+        return origin({key_kind(key): decode(item_kind, item, where=f"{where}.{key}") for key, item in value.items()})
     if kind is float:
         _require(isinstance(value, (int, float)) and not isinstance(value, bool), value, kind, where)
         return float(value)

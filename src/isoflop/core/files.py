@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -10,13 +11,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from isoflop.core.errors import CorruptFileError, DiskError
+from isoflop.core.errors import CorruptFileError, DiskError, StudyError
 
 _CHUNK_BYTES = 1 << 20
 _CHECKSUM = "sha256_of_the_rest"
@@ -70,6 +72,24 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Makes this process the only one that works in ``folder``, which is made; raises `StudyError` where one does."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        with suppress(OSError):  # a filesystem without locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                what = "another isoflop works in this folder"
+                raise StudyError(what, where=str(folder), remedy="Wait for it, or end it") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:
@@ -134,6 +154,17 @@ def file_sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def verify_once(path: Path, sha256: str) -> None:
+    """The same as `verify` once a process, and again whenever the file was written since."""
+    stat = path.stat() if path.is_file() else None
+    _verify_version(path, sha256, stat and (stat.st_mtime_ns, stat.st_size))
+
+
+@cache
+def _verify_version(path: Path, sha256: str, version: tuple[int, int] | None) -> None:
+    verify(path, sha256)  # an error is not cached
 
 
 def verify(path: Path, sha256: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from isoflop.core.budget import Budget, format_seconds
 from isoflop.core.errors import BudgetError
@@ -15,7 +14,7 @@ from isoflop.text.demo import demo_files
 
 def prepare(study: Study, session: Session) -> None:
     """Text to ``corpus/``."""
-    inputs = [Path(name) for name in study.given.inputs] or demo_files()
+    inputs = study.given.inputs or demo_files()
     if not study.given.inputs:
         session.progress.note("no text given: using the demo corpus, the State of the Union addresses")
     with session.ledger.activity("prepare", "productive"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 """Control characters but tabs, line ends and separators; byte-order marks inside a text."""
@@ -18,27 +17,18 @@ _MOJIBAKE = re.compile(r"[ÃÂ][\x80-\xbf\u0152-\u2122]|â€|ï»¿|Ð[\x80-\xb
 _BROKEN_ENCODINGS = ("cp1252", "latin-1")
 
 
-@dataclass(frozen=True)
-class Cleaned:
-    """A mended text."""
-
-    text: str
-    counts: Counter[str] = field(default_factory=Counter)
-    """What was mended, by kind."""
-
-
-def clean(text: str) -> Cleaned:
-    """Line ends, control characters, mojibake and words split at line ends, in this order."""
+def clean(text: str) -> tuple[str, Counter[str]]:
+    """The text with line ends, mojibake, control characters and words split at line ends mended, and counts by kind."""
     counts: Counter[str] = Counter()
     text, counts["line_ends"] = _RETURNS.subn("\n", text)
-    if _MOJIBAKE.search(text):
+    if not text.isascii() and _MOJIBAKE.search(text):
         mended = unbroken(text)
         counts["mojibake"] = int(mended != text)
         text = mended
     text, counts["control_characters"] = _CONTROL.subn("", text)
     if "-\n" in text:
         text, counts["split_words"] = joined(text)
-    return Cleaned(text, +counts)
+    return text, +counts
 
 
 def unbroken(text: str) -> str:

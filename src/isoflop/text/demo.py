@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +23,10 @@ def demo_files() -> list[Path]:
     return files
 
 
-def is_demo(inputs: list[Path]) -> bool:
+def is_demo(inputs: Sequence[Path | str]) -> bool:
     """Whether ``inputs`` are the demo's files, all of them and nothing else."""
     folder = _speeches()
-    return folder is not None and {path.resolve() for path in inputs} == set(folder.glob("*.txt")) != set()
+    return folder is not None and {Path(path).resolve() for path in inputs} == set(folder.glob("*.txt")) != set()
 
 
 def demo_source() -> str:

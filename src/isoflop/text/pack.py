@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from isoflop.core.files import verify, write_array
+from isoflop.core.files import verify_once, write_array
 from isoflop.core.products import Shard, Split
 from isoflop.text.read import Document
 from isoflop.text.tokenizer import encode_all
@@ -65,15 +64,8 @@ def open_documents(out: Path, split: Split) -> np.ndarray:
 
 
 def _open(path: Path, sha256: str) -> np.ndarray:
-    """The memory-mapped array, verified once a process and again whenever the file was written since."""
-    stat = path.stat() if path.is_file() else None
-    _verify_once(path, sha256, stat and (stat.st_mtime_ns, stat.st_size))
+    verify_once(path, sha256)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-@cache
-def _verify_once(path: Path, sha256: str, version: tuple[int, int] | None) -> None:
-    verify(path, sha256)  # an error is not cached
 
 
 def _write_shard(out: Path, file: str, pending: list[np.ndarray]) -> Shard:

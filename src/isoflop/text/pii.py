@@ -11,7 +11,9 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from isoflop.text import shapes
 
 
 @dataclass(frozen=True)
@@ -22,26 +24,22 @@ class Recogniser:
     pattern: re.Pattern[str]
     holds: Callable[[str], bool] = lambda found: True
     """Whether what the pattern found is one."""
-    hint: str = ""
-    """Texts without this have none."""
+    hints: tuple[str, ...] = ("",)
+    """Texts with none of these have none,"""
+    shape: int = shapes.ALL
+    """nor have those without this shape of numbers."""
 
 
-@dataclass(frozen=True)
-class Redacted:
-    """A text without them."""
+def redact(text: str, found: int = shapes.ALL) -> tuple[str, Counter[str]]:
+    """``text`` with typed placeholders (``<EMAIL>``, ``<KEY>`` ...) in place, and how many of each kind.
 
-    text: str
-    counts: Counter[str] = field(default_factory=Counter)
-    """By kind."""
-
-
-def redact(text: str) -> Redacted:
-    """``text`` with ``<EMAIL>``, ``<KEY>``, ``<IBAN>``, ``<CARD>``, ``<SSN>``, ``<IP>`` and ``<PHONE>`` in place."""
+    ``found`` are the text's shapes (`shapes.shapes`); without them every recogniser looks.
+    """
     counts: Counter[str] = Counter()
     for recogniser in RECOGNISERS:
-        if recogniser.hint in text:
+        if recogniser.shape & found and any(hint in text for hint in recogniser.hints):
             text = _replaced(text, recogniser, counts)
-    return Redacted(text, counts)
+    return text, counts
 
 
 def _replaced(text: str, recogniser: Recogniser, counts: Counter[str]) -> str:
@@ -110,7 +108,7 @@ _IBAN_LENGTHS = {
     for country in countries.split()
 }  # fmt: skip
 _SEPARATOR = r"[ .\-]?"
-_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _NOT_A_NUMBERING = "".join(f"(?<!{word} )(?<!{word.title()} )" for word in ("chapter", "section", "version", "release"))
 _KEYS = (
     r"(?:AKIA|ASIA)[A-Z0-9]{16}",
@@ -124,50 +122,78 @@ _KEYS = (
     r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}",
 )
 """Amazon, GitHub (two), Slack, Google, OpenAI and Anthropic, Stripe, Hugging Face, and JSON web tokens (RFC 7519)."""
+_KEY_HINTS = (
+    *(
+        "AKIA",
+        "ASIA",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "xox",
+        "AIza",
+        "sk-",
+        "k_live_",
+        "k_test_",
+    ),
+    *("hf_", "eyJ"),
+)
 
 RECOGNISERS = (
     Recogniser(
         "key",
         re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY-----", re.DOTALL),
-        hint="PRIVATE KEY-----",
+        hints=("PRIVATE KEY-----",),
     ),
-    Recogniser("key", re.compile(rf"(?<![\w\-])(?:{'|'.join(_KEYS)})(?![\w\-])")),
+    Recogniser("key", re.compile(rf"(?<![\w\-])(?:{'|'.join(_KEYS)})(?![\w\-])"), hints=_KEY_HINTS),
     Recogniser(
         "email",
         re.compile(
             r"(?<![\w.+%\-])[\w.+%\-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b"
         ),
-        hint="@",
+        hints=("@",),
     ),
-    Recogniser("iban", re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)"), is_iban),
-    Recogniser("card", re.compile(r"(?<![\w.+\-])\d(?:[ \-]?\d){12,18}(?![\w\-])"), is_card),
-    Recogniser("ssn", re.compile(r"(?<![\w\-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\w\-])")),
+    Recogniser(
+        "iban",
+        re.compile(r"(?<!\w)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)"),
+        is_iban,
+        shape=shapes.IBAN,
+    ),
+    Recogniser("card", re.compile(r"(?<![\w.+\-])[0-9](?:[ \-]?[0-9]){12,18}(?![\w\-])"), is_card, shape=shapes.CARD),
+    Recogniser(
+        "ssn",
+        re.compile(r"(?<![\w\-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w\-])"),
+        shape=shapes.SSN,
+    ),
     Recogniser(
         "ip",
         re.compile(rf"{_NOT_A_NUMBERING}(?<![\w.\-])(?:{_OCTET}\.){{3}}{_OCTET}(?!\.?\w)(?!-)"),
         is_public_address,
-        hint=".",
+        shape=shapes.IP4,
     ),
     Recogniser(
         "ip",
-        re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){1,7}:?(?:[0-9A-Fa-f]{1,4}:?)*(?![\w:])"),
+        re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{1,4}:){0,6}:?(?:[0-9A-Fa-f]{1,4}:?)*(?![\w:])"),
         is_public_address,
-        hint=":",
+        shape=shapes.IP6,
     ),
     Recogniser(
         "phone",
         re.compile(
-            rf"(?<![\w+.\-])\+\d{{1,3}}{_SEPARATOR}(?:\(\d{{1,4}}\){_SEPARATOR})?"
-            rf"\d{{1,4}}(?:{_SEPARATOR}\d{{2,5}}){{1,5}}(?![\w\-])"
+            rf"(?<![\w+.\-])\+[0-9]{{1,3}}{_SEPARATOR}(?:\([0-9]{{1,4}}\){_SEPARATOR})?"
+            rf"[0-9]{{1,4}}(?:{_SEPARATOR}[0-9]{{2,5}}){{1,5}}(?![\w\-])"
         ),
         _is_international,
-        hint="+",
+        hints=("+",),
     ),
     Recogniser(
         "phone",
         re.compile(
-            r"(?<![\w.\-/])(?:1[ .\-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d([.\-]))[2-9]\d\d(?(1)\1|[ .\-])\d{4}(?![\w\-/])"
+            r"(?<![\w.\-/])(?:1[ .\-])?(?:\([2-9][0-9][0-9]\) ?|[2-9][0-9][0-9]([.\-]))[2-9][0-9][0-9](?(1)\1|[ .\-])[0-9]{4}(?![\w\-/])"
         ),
+        shape=shapes.PHONE,
     ),
 )
 """In the order in which they look: what one has taken is no other's."""

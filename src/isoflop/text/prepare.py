@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -12,9 +13,10 @@ from isoflop.core import codec
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.files import disk_errors, file_sha256, read_json, verify, write_checked_json, write_text
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
+from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
 from isoflop.text.pack import open_documents, open_split, write_split
-from isoflop.text.read import Reading, display, fingerprint, read
+from isoflop.text.read import Inputs, Reading, fingerprint, read
 from isoflop.text.split import Partition, num_bytes, split
 from isoflop.text.tokenizer import choose_vocab_size, parse_tokenizer, train_tokenizer
 
@@ -29,17 +31,18 @@ Progress = Callable[[float, str], None]
 
 
 def prepare(
-    inputs: list[Path],
+    inputs: Inputs,
     out: Path,
     *,
     seed: int = 0,
     progress: Progress | None = None,
     vocab_size: int | None = None,
+    sources: list[str] | None = None,
 ) -> CorpusManifest:
     """Reads, splits, tokenizes and packs ``inputs`` into the folder ``out``; what a killed attempt left there goes.
 
-    ``progress`` is told the share done and what is going on. Raises `TextError` for text that cannot be used (then
-    nothing is written) and `DiskError` where ``out`` cannot be written.
+    ``progress`` is told the share done and what is going on; ``sources`` are noted in place of ``inputs``. Raises
+    `TextError` for text that cannot be used (then nothing is written) and `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
     reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
@@ -52,6 +55,7 @@ def prepare(
     write_text(out / TOKENIZER, tokenizer.to_str())
     splits = _write_splits(out, partition, tokenizer, tell)
     manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
+    manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
 
@@ -109,7 +113,7 @@ def _write_splits(out: Path, partition: Partition, tokenizer: Tokenizer, tell: P
 
 
 def _manifest(
-    inputs: list[Path],
+    inputs: Inputs,
     reading: Reading,
     partition: Partition,
     splits: dict[str, Split],
@@ -122,7 +126,7 @@ def _manifest(
     return CorpusManifest(
         format_version=FORMAT_VERSION,
         fingerprint=reading.fingerprint,
-        sources=[demo_source()] if demo else [display(path.absolute()) for path in inputs],
+        sources=[demo_source()] if demo else [display(absolute(path)) for path in inputs],
         is_demo=demo,
         num_files=reading.num_files,
         num_documents=sum(split.num_documents for split in splits.values()),

@@ -1,32 +1,23 @@
-"""From files to documents: what can be read is read, what cannot is counted and named.
-
-A document is the UTF-8 bytes of one text: a whole ``.txt`` or ``.md`` file, a line of ``.jsonl``, a row of
-``.parquet``; each file also as ``.gz`` or ``.zst``. Bytes, because sizes and checksums are measured on them.
-"""
+"""All documents of a text in memory, distinct, in an order that file names do not change; the rest is counted."""
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
-import json
-import os
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from isoflop.core.errors import TextError
 from isoflop.core.products import StudyWarning
-
-TEXT_FIELDS = ("text", "content")
-"""The field of a jsonl line and the column of a parquet file that hold the text; the first one present counts."""
+from isoflop.text.collect.documents import KNOWN, documents, is_known
+from isoflop.text.collect.sources import File, display, find, is_url, read_errors
+from isoflop.text.collect.streams import Refused
 
 _NUM_EXAMPLES = 3
-_STUDY_MARK = "study.toml"
+
+Inputs = Sequence[Path | str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,81 +45,31 @@ class Reading:
     warnings: list[StudyWarning]
 
 
-@dataclass(frozen=True)
-class _BadLine:
-    number: int
-    reason: str
-
-
-class _Unreadable(Exception):
-    """A file as a whole gives no text; the message says why."""
-
-
-@contextmanager
-def _read_errors(path: Path | None = None) -> Iterator[None]:
-    """Turns the operating system's errors into a `TextError` that names ``path``, or the one that the error names."""
-    try:
-        yield
-    except OSError as error:
-        what, where = f"cannot be read ({error.strerror})", display(path or error.filename or "")
-        raise TextError(what, where=where, remedy="Make it readable, or leave it out") from error
-
-
-def display(path: Path | str) -> str:
-    """The path as text that can be printed and saved: bytes of a name that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode(errors="replace")
-
-
-@_read_errors()
-def read(inputs: list[Path], *, progress: Callable[[float], None] = lambda fraction: None) -> Reading:
+def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction: None) -> Reading:
     """Reads all documents under ``inputs``, drops empty ones and exact duplicates.
 
     ``progress`` is told the share of the input bytes read. Raises `TextError` for a missing path, an empty folder, a
     study folder, a file or folder that may not be read, or inputs in which no text was found.
     """
-    files = find_files(inputs)
-    sizes = [file.stat().st_size if file.is_file() else 0 for file in files]
+    files = find(inputs)
     collected = _Collected()
-    done = 0
-    for file, size in zip(files, sizes, strict=True):
-        collected.add_file(file)
-        done += size
-        progress(done / max(sum(sizes), 1))
-    reading = collected.reading()
+    done, total = 0, sum(file.size for file in files)
+    for file in files:
+        collected.add(file)
+        done += file.size
+        progress(done / max(total, 1))
+    reading = collected.reading(_fingerprint(files))
     if not reading.documents:
-        raise _nothing_found(inputs, files, reading.num_dropped)
+        raise nothing_found(inputs, files, reading.num_dropped)
     return reading
 
 
-@_read_errors()
-def fingerprint(inputs: list[Path]) -> str:
+def fingerprint(inputs: Inputs) -> str:
     """Identity of a corpus, hex: SHA-256 over the sorted SHA-256 digests of all files of a known format.
 
-    Names, folders and order do not matter, every byte does. Raises `TextError` as `find_files` does.
+    Names, folders and order do not matter, every byte does. Raises `TextError` as `read` does.
     """
-    digests = []
-    for file in find_files(inputs):
-        if _format(file) in _PARSERS and file.is_file():
-            with file.open("rb") as stream:
-                digests.append(hashlib.file_digest(stream, "sha256").digest())
-    return _combine(digests)
-
-
-@_read_errors()
-def find_files(inputs: list[Path]) -> list[Path]:
-    """All files under ``inputs``, sorted, each once, without hidden ones, study folders and links to folders.
-
-    Raises `TextError` for a path that does not exist, a folder without files, one that may not be read, or a study.
-    """
-    files: dict[Path, Path] = {}
-    for path in inputs:
-        if not path.exists():
-            raise TextError("no such file or folder", where=display(path), remedy="Check the path")
-        found = _walk(path) if path.is_dir() else [path]
-        if not found:
-            raise TextError("the folder has no files", where=display(path), remedy=f"Put text files there ({_KNOWN})")
-        files.update({file.resolve(): file for file in found})
-    return [files[key] for key in sorted(files)]
+    return _fingerprint(find(inputs))
 
 
 def keep_distinct(documents: list[Document], num_dropped: Counter[str]) -> list[Document]:
@@ -139,174 +80,56 @@ def keep_distinct(documents: list[Document], num_dropped: Counter[str]) -> list[
     return [distinct[key] for key in sorted(distinct)]
 
 
-@dataclass
-class _Collected:
-    documents: list[Document] = field(default_factory=list)
-    digests: list[bytes] = field(default_factory=list)
-    num_files: int = 0
-    num_dropped: Counter[str] = field(default_factory=Counter)
-    bad_lines: list[str] = field(default_factory=list)
-    bad_files: list[str] = field(default_factory=list)
-
-    def add_file(self, file: Path) -> None:
-        parse = _PARSERS.get(_format(file))
-        if parse is None:
-            self.num_dropped["unknown_format"] += 1
-            return
-        try:
-            items = list(parse(self._contents(file)))
-        except _Unreadable as error:
-            self.num_dropped["undecodable_file"] += 1
-            self.bad_files.append(f"{display(file)}: {error}")
-            return
-        self.num_files += 1
-        for item in items:
-            if isinstance(item, _BadLine):
-                self.num_dropped["malformed_line"] += 1
-                self.bad_lines.append(f"{display(file)}:{item.number} ({item.reason})")
-            else:
-                self.documents.append(Document.of(item.removeprefix(codecs.BOM_UTF8)))
-
-    def _contents(self, file: Path) -> bytes:
-        if not file.is_file():
-            raise _Unreadable("not a regular file")
-        with _read_errors(file):  # a read that fails midway does not name its file
-            raw = file.read_bytes()
-        self.digests.append(hashlib.sha256(raw).digest())
-        return _decompress(raw, file.suffix.lower())
-
-    def reading(self) -> Reading:
-        documents = keep_distinct(self.documents, self.num_dropped)
-        dropped = {reason: count for reason, count in sorted(self.num_dropped.items()) if count}
-        warnings = []
-        if self.bad_lines:
-            warnings.append(StudyWarning("malformed_lines", f"skipped {_some(self.bad_lines, 'malformed line')}"))
-        if self.bad_files:
-            warnings.append(StudyWarning("undecodable_file", f"skipped {_some(self.bad_files, 'unreadable file')}"))
-        return Reading(documents, _combine(self.digests), self.num_files, dropped, warnings)
-
-
-def _combine(digests: list[bytes]) -> str:
-    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
-
-
-def _some(items: list[str], noun: str) -> str:
-    more = ", ..." if len(items) > _NUM_EXAMPLES else ""
-    return f"{len(items)} {noun}{'s' * (len(items) > 1)}: {', '.join(items[:_NUM_EXAMPLES])}{more}"
-
-
-def _nothing_found(inputs: list[Path], files: list[Path], num_dropped: dict[str, int]) -> TextError:
-    suffixes = sorted({display(file.suffix or file.name) for file in files})
+def nothing_found(inputs: Inputs, files: list[File], num_dropped: dict[str, int]) -> TextError:
+    """The error of inputs without any text."""
+    suffixes = sorted({Path(file.name).suffix or Path(file.name).name for file in files})
     counts = ", ".join(f"{count} {reason}" for reason, count in num_dropped.items())
     found = f"{len(files)} files ({', '.join(suffixes[:6])}), {counts or 'none with text'}"
     where = ", ".join(display(path) for path in inputs[:_NUM_EXAMPLES])
-    return TextError(f"no text found among {found}", where=where, remedy=f"Give UTF-8 text as {_KNOWN}")
+    return TextError(f"no text found among {found}", where=where, remedy=f"Give UTF-8 text as {KNOWN}")
 
 
-def _walk(root: Path) -> list[Path]:
-    if (root / _STUDY_MARK).exists():
-        raise TextError("this is a study folder, not text", where=display(root), remedy="Give the folder of your texts")
-    files = []
-    for folder, subfolders, names in os.walk(root, onerror=_raise):
-        here = Path(folder)
-        subfolders[:] = [n for n in subfolders if not n.startswith(".") and not (here / n / _STUDY_MARK).exists()]
-        files += [here / name for name in names if not name.startswith(".")]
-    return files
+def skipped(refusals: list[str], count: int) -> StudyWarning:
+    """What a person is told of ``count`` files, parts and records that gave no text, of which some are named."""
+    more = ", ..." if count > len(refusals) else ""
+    noun = "a file or record" if count == 1 else f"{count} files or records"
+    return StudyWarning("skipped_text", f"skipped {noun}: {', '.join(refusals)}{more}")
 
 
-def _raise(error: OSError) -> None:
-    raise error  # os.walk would leave the folder out without a word
+@dataclass
+class _Collected:
+    documents: list[Document] = field(default_factory=list)
+    num_files: int = 0
+    num_dropped: Counter[str] = field(default_factory=Counter)
+    refusals: list[str] = field(default_factory=list)
+
+    def add(self, file: File) -> None:
+        before = len(self.documents)
+        with read_errors(file.path):
+            for item in documents(file):
+                if isinstance(item, Refused):
+                    self._refuse(file, item)
+                else:
+                    self.documents.append(Document.of(item.data.removeprefix(codecs.BOM_UTF8)))
+        self.num_files += len(self.documents) > before
+
+    def _refuse(self, file: File, refusal: Refused) -> None:
+        self.num_dropped[refusal.reason] += 1
+        if refusal.reason != "unknown_format":  # a picture among the texts is no news
+            self.refusals.append(f"{file.name}: {refusal}")
+
+    def reading(self, fingerprint: str) -> Reading:
+        documents = keep_distinct(self.documents, self.num_dropped)
+        dropped = {reason: count for reason, count in sorted(self.num_dropped.items()) if count}
+        named = self.refusals[:_NUM_EXAMPLES]
+        warnings = [skipped(named, len(self.refusals))] if named else []
+        return Reading(documents, fingerprint, self.num_files, dropped, warnings)
 
 
-def _format(file: Path) -> str:
-    name = file.name.lower()
-    return Path(name.removesuffix(".gz").removesuffix(".zst")).suffix
-
-
-def _decompress(raw: bytes, suffix: str) -> bytes:
-    try:
-        if suffix == ".gz":
-            return gzip.decompress(raw)
-        return _decompress_zstd(raw) if suffix == ".zst" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise _Unreadable(f"corrupt {suffix[1:]} ({error})") from error
-
-
-def _decompress_zstd(raw: bytes) -> bytes:
-    """All frames of ``raw``; unlike the library's reader, a file cut off in the middle is an error."""
-    import zstandard
-
-    parts = []
-    while raw:
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        try:
-            parts.append(frame.decompress(raw))
-        except zstandard.ZstdError as error:
-            raise OSError(str(error)) from error
-        if not frame.eof:
-            raise EOFError("it ends in the middle of a frame")
-        raw = frame.unused_data
-    return b"".join(parts)
-
-
-def _parse_plain(data: bytes) -> Iterator[bytes]:
-    _refuse_binary(data)
-    _check_utf8(data)
-    yield data
-
-
-def _parse_jsonl(data: bytes) -> Iterator[bytes | _BadLine]:
-    _refuse_binary(data)
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
-        if line.strip():
-            yield _parse_line(line, number)
-
-
-def _parse_line(line: bytes, number: int) -> bytes | _BadLine:
-    try:
-        value = json.loads(line.decode())
-        text = next((value[name] for name in TEXT_FIELDS if name in value), None) if isinstance(value, dict) else None
-        return text.encode() if isinstance(text, str) else _BadLine(number, "no text field")
-    except UnicodeError:
-        return _BadLine(number, "not UTF-8")
-    except (ValueError, RecursionError):
-        return _BadLine(number, "not JSON")
-
-
-def _parse_parquet(data: bytes) -> Iterator[bytes]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        name = next((name for name in TEXT_FIELDS if name in file.schema_arrow.names), None)
-        if name is None:
-            raise _Unreadable("no column named text or content")
-        for batch in file.iter_batches(batch_size=1024, columns=[name]):
-            for cell in batch.column(0).cast(pa.large_string()).cast(pa.large_binary()).to_pylist():
-                _check_utf8(cell or b"")
-                yield cell or b""
-    except (pa.ArrowException, OSError) as error:
-        raise _Unreadable(f"corrupt parquet ({str(error).splitlines()[0]})") from error
-
-
-def _refuse_binary(data: bytes) -> None:
-    offset = data.find(b"\0")
-    if offset >= 0:
-        raise _Unreadable(f"binary (NUL byte at offset {offset})")
-
-
-def _check_utf8(data: bytes) -> None:
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise _Unreadable(f"not UTF-8 (bad byte at offset {error.start})") from error
-
-
-_PARSERS: dict[str, Callable[[bytes], Iterator[Any]]] = {
-    ".txt": _parse_plain,
-    ".md": _parse_plain,
-    ".jsonl": _parse_jsonl,
-    ".parquet": _parse_parquet,
-}
-_KNOWN = f"{', '.join(_PARSERS)}, also .gz or .zst"
+def _fingerprint(files: list[File]) -> str:
+    known = [file for file in files if is_known(file.path) and (is_url(file.path) or Path(file.path).is_file())]
+    digests = []
+    for file in known:
+        with read_errors(file.path), file.open() as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

@@ -41,9 +41,7 @@ def train_tokenizer(documents: list[Document], *, vocab_size: int) -> Tokenizer:
     The vocabulary has ``vocab_size`` entries, end-of-text (id 0) included, or fewer where the text repeats too little.
     Raises `TextError` for a size outside [257, 65536].
     """
-    if not SMALLEST_VOCAB <= vocab_size <= LARGEST_VOCAB:
-        allowed = f"between {SMALLEST_VOCAB} and {LARGEST_VOCAB}"
-        raise TextError(f"a vocabulary of {vocab_size} is not possible", remedy=f"Choose one {allowed}")
+    require_vocab_size(vocab_size)
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
@@ -55,6 +53,13 @@ def train_tokenizer(documents: list[Document], *, vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(_sample(documents), trainer)
     return plain(tokenizer)
+
+
+def require_vocab_size(vocab_size: int) -> None:
+    """Raises `TextError` for one outside [257, 65536]."""
+    if not SMALLEST_VOCAB <= vocab_size <= LARGEST_VOCAB:
+        allowed = f"between {SMALLEST_VOCAB} and {LARGEST_VOCAB}"
+        raise TextError(f"a vocabulary of {vocab_size} is not possible", remedy=f"Choose one {allowed}")
 
 
 def parse_tokenizer(serialized: str) -> Tokenizer:

@@ -57,13 +57,13 @@ def candidates(signed: Signatures) -> NDArray[np.int64]:
 
     In a band of many alike that is a star, not every pair: enough to join them all where they are.
     """
-    keys = _band_keys(np.ascontiguousarray(signed), NUM_BANDS, BAND_ROWS)
+    keys = band_keys(np.ascontiguousarray(signed), NUM_BANDS, BAND_ROWS)
     signs = np.flatnonzero(signed[:, 0] != NO_SHINGLES)
-    found = [_stars(keys[signs, band], signs) for band in range(NUM_BANDS)]
+    found = [stars(keys[signs, band], signs) for band in range(NUM_BANDS)]
     return np.unique(np.concatenate(found), axis=0)
 
 
-def _stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+def stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
     """[pairs, 2] of one band: documents of one key, with the first of them."""
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
@@ -114,7 +114,7 @@ def _num_common(a: Hashes, b: Hashes) -> int:
 
 
 @compiled
-def _band_keys(signed: Signatures, num_bands: int, rows: int) -> Hashes:
+def band_keys(signed: Signatures, num_bands: int, rows: int) -> Hashes:
     """[documents, bands]: the minima of a band as one number."""
     keys = np.empty((len(signed), num_bands), dtype=np.uint64)
     for d in range(len(signed)):

@@ -1,0 +1,127 @@
+"""What `isoflop prepare` says of a text: what came in, what was done to it, what is left; ``card.json``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+CARD = "card.json"
+CARD_VERSION = 1
+NUM_SAMPLES = 3
+NUM_SIZES = 32
+
+
+@dataclass(frozen=True)
+class TextShard:
+    """One parquet file of documents."""
+
+    file: str
+    """Its path within the folder."""
+    sha256: str
+    num_documents: int
+    num_bytes: int
+    """UTF-8 bytes of the documents' text."""
+
+
+@dataclass
+class Tally:
+    """Counts of documents and bytes, which add up over shards."""
+
+    num_read: int = 0
+    bytes_read: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Files, parts and records that gave no text, by reason."""
+    refusals: list[str] = field(default_factory=list)
+    """The first few, with where and why."""
+    mended: Counter[str] = field(default_factory=Counter)
+    """Repairs by kind."""
+    redacted: Counter[str] = field(default_factory=Counter)
+    """Personal data and secrets by kind."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Documents by reason."""
+    dropped_bytes: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, list[str]] = field(default_factory=dict)
+    """The beginnings of some documents that were dropped, by reason."""
+    sizes: list[int] = field(default_factory=lambda: [0] * NUM_SIZES)
+    """Documents read, by size: entry k counts those of 2^k to 2^(k+1) - 1 bytes."""
+    bytes_by_source: Counter[str] = field(default_factory=Counter)
+    """Kept."""
+
+    def read(self, num_bytes: int) -> None:
+        self.num_read += 1
+        self.bytes_read += num_bytes
+        self.sizes[min(max(num_bytes, 1).bit_length() - 1, NUM_SIZES - 1)] += 1
+
+    def drop(self, reason: str, num_bytes: int, sample: str) -> None:
+        self.dropped[reason] += 1
+        self.dropped_bytes[reason] += num_bytes
+        if len(shown := self.samples.setdefault(reason, [])) < NUM_SAMPLES:
+            shown.append(sample)
+
+    def refuse(self, reason: str, told: str) -> None:
+        self.refused[reason] += 1
+        if len(self.refusals) < NUM_SAMPLES:
+            self.refusals.append(told)
+
+    def add(self, other: Tally) -> None:
+        """Adds the other's counts to these."""
+        self.num_read += other.num_read
+        self.bytes_read += other.bytes_read
+        for name in ("refused", "mended", "redacted", "dropped", "dropped_bytes", "bytes_by_source"):
+            getattr(self, name).update(getattr(other, name))
+        self.refusals = (self.refusals + other.refusals)[:NUM_SAMPLES]
+        for reason, samples in other.samples.items():
+            self.samples[reason] = (self.samples.get(reason, []) + samples)[:NUM_SAMPLES]
+        self.sizes = [a + b for a, b in zip(self.sizes, other.sizes, strict=True)]
+
+    @classmethod
+    def total(cls, tallies: list[Tally]) -> Tally:
+        result = cls()
+        for tally in tallies:
+            result.add(tally)
+        return result
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage took, over all its shards, whenever they were made."""
+
+    stage: str
+    num_shards: int
+    cpu_seconds: float
+    joules: float
+    """CPU seconds times the watts of a busy core."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Near-duplicates of each other, of which the first is kept."""
+
+    num_documents: int
+    kept: str
+    """Where the kept one came from."""
+    sample: str
+
+
+@dataclass(frozen=True)
+class DataCard:
+    version: int
+    sources: list[str]
+    recipe: dict[str, Any]
+    """What was asked for, all parameters resolved."""
+    tally: Tally
+    shards: list[TextShard]
+    """What is kept, in order."""
+    num_clusters: int
+    clusters: list[Cluster]
+    """The largest."""
+    costs: list[StageCost]
+
+    @property
+    def num_documents(self) -> int:
+        return sum(shard.num_documents for shard in self.shards)
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(shard.num_bytes for shard in self.shards)

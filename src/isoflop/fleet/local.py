@@ -1,0 +1,36 @@
+"""Pieces of work in this process, or in several processes of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+from isoflop.core.errors import IsoflopError
+from isoflop.core.executor import R, T
+
+
+class Local:
+    """The default `Executor`."""
+
+    def __init__(self, num_processes: int = 1) -> None:
+        self.num_processes = num_processes
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        if min(self.num_processes, len(items)) < 2:
+            yield from map(function, items)
+            return
+        count = min(self.num_processes, len(items))
+        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+            futures = [pool.submit(function, item) for item in items]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+            except BrokenProcessPool as error:
+                raise IsoflopError(
+                    "a worker process was killed, perhaps for want of memory",
+                    remedy="Do the same again, with fewer --workers: what was finished is kept",
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)

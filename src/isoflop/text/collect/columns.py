@@ -1,0 +1,69 @@
+"""Documents of columnar files, a batch at a time: parquet, and the Arrow files of a Hugging Face ``datasets`` folder"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from isoflop.text.collect.formats import MAX_RECORD_BYTES, Found, Raw, text_column
+from isoflop.text.collect.streams import Refused
+
+BATCH_ROWS = 256
+_ERRORS = (pa.ArrowException, OSError)
+
+
+def parquet(stream: IO[bytes], field: str | None = None) -> Found:
+    """A row a document; needs a stream that can seek."""
+    try:
+        file = pq.ParquetFile(stream)
+        name = text_column(file.schema_arrow.names, field)
+        yield from _rows(batch.column(0) for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name]))
+    except _ERRORS as error:
+        raise Refused("corrupt", f"corrupt parquet ({str(error).splitlines()[0]})") from error
+
+
+def arrow(stream: IO[bytes], field: str | None = None) -> Found:
+    """The same of an Arrow stream (what ``datasets`` writes) or an Arrow file."""
+    try:
+        yield from _rows(_arrow_columns(stream, field))
+    except _ERRORS as error:
+        raise Refused("corrupt", f"corrupt arrow ({str(error).splitlines()[0]})") from error
+
+
+def _arrow_columns(stream: IO[bytes], field: str | None) -> Iterator[pa.Array]:
+    try:
+        reader = pa.ipc.open_stream(stream)
+        batches: Iterator[pa.RecordBatch] = iter(reader)
+    except pa.ArrowInvalid:
+        stream.seek(0)
+        reader = pa.ipc.open_file(stream)
+        batches = map(reader.get_batch, range(reader.num_record_batches))
+    name = text_column(reader.schema.names, field)
+    return (batch.column(name) for batch in batches)
+
+
+def _rows(columns: Iterator[pa.Array]) -> Found:
+    number = 0
+    for column in columns:
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            raise Refused("no_text_column", f"the column of texts holds {column.type}")
+        for start in range(0, len(column), BATCH_ROWS):
+            part = column.slice(start, BATCH_ROWS).cast(pa.large_string()).cast(pa.large_binary())
+            for cell in part.to_pylist():
+                number += 1
+                yield _valid(cell, f"row {number}")
+
+
+def _valid(cell: bytes | None, place: str) -> Raw | Refused:
+    if cell is None:
+        return Refused("missing_text", "no text", place=place)
+    if len(cell) > MAX_RECORD_BYTES:
+        return Refused("too_long", f"a record over {MAX_RECORD_BYTES >> 20} MB", place=place)
+    try:
+        cell.decode()
+    except UnicodeDecodeError as error:
+        return Refused("not_utf8", f"not UTF-8 (bad byte {error.start} of the text)", place=place)
+    return Raw(cell, place)

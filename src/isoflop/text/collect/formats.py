@@ -1,0 +1,198 @@
+"""From the bytes of a file to its documents, one at a time: what can be read is read, what cannot is named.
+
+A document is the UTF-8 bytes of one text: a whole ``.txt`` or ``.md`` file, a line of ``.jsonl``, a row of ``.csv``,
+``.tsv`` or ``.parquet``, a page of ``.html`` or ``.warc``. Memory is bounded by one document, and a document by
+``MAX_BYTES``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isoflop.text.collect.streams import Blocks, Refused
+
+MAX_BYTES = 1 << 24
+"""A plain text beyond twice this is cut into documents of about this size."""
+MAX_RECORD_BYTES = 4 * MAX_BYTES
+"""A line, row or page beyond this is refused."""
+TEXT_FIELDS = ("text", "content")
+"""The field or column that holds the text unless it is named; the first one present counts."""
+CUTS = (re.compile(rb"\n[ \t\r]*\n\s*"), re.compile(rb"\n"), re.compile(rb"\s"))
+"""Where a text may be cut, best first: after blank lines, lines, spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """One text as it stands in a file."""
+
+    data: bytes
+    place: str = ""
+    """Line, row or record within the file."""
+
+
+Found = Iterator[Raw | Refused]
+"""Documents and records that give none; a `Refused` raised ends the file."""
+
+
+def plain(blocks: Blocks, field: str | None = None) -> Found:
+    """A whole file as one document, or as several where it is very long."""
+    pending, start, decoder = bytearray(), 0, codecs.getincrementaldecoder("utf-8")()
+    for block in blocks:
+        _check(block, start + len(pending), decoder)
+        pending += block
+        while len(pending) > 2 * MAX_BYTES:
+            cut = _cut(pending)
+            yield Raw(_unmarked(bytes(pending[:cut]), start), f"byte {start}")
+            del pending[:cut]
+            start += cut
+    _check(b"", start + len(pending), decoder, final=True)
+    yield Raw(_unmarked(bytes(pending), start), f"byte {start}" if start else "")
+
+
+def jsonl(blocks: Blocks, field: str | None = None) -> Found:
+    """A line a document."""
+    for number, line in _lines(blocks):
+        if isinstance(line, Refused):
+            yield line
+        elif line.strip():
+            yield _of_json(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, number, field)
+
+
+def table(blocks: Blocks, field: str | None = None, *, delimiter: str = ",") -> Found:
+    """A row a document, by the header's text column."""
+    csv.field_size_limit(MAX_RECORD_BYTES)
+    rows = csv.reader(_decoded(blocks), delimiter=delimiter, strict=True)
+    try:
+        header = next(rows, None)
+        if header is None:
+            return
+        column = header.index(text_column(header, field))
+        for row in rows:
+            place = f"line {rows.line_num}"
+            if len(row) > column:
+                yield Raw(row[column].encode(), place)
+            elif row:
+                yield Refused("malformed_line", f"{len(row)} of {len(header)} columns", place=place)
+    except csv.Error as error:
+        raise Refused("corrupt", f"corrupt csv ({error})", place=f"line {rows.line_num}") from error
+
+
+def text_column(names: list[str], field: str | None) -> str:
+    """The column that holds the text; raises `Refused` where there is none."""
+    wanted = (field,) if field else TEXT_FIELDS
+    found = next((name for name in wanted if name in names), None)
+    if found is None:
+        has = ", ".join(names[:8])
+        raise Refused("no_text_column", f"no column named {' or '.join(wanted)} among {has}")
+    return found
+
+
+def bounded(blocks: Blocks) -> bytes:
+    """All of a page; `Refused` where it is too long to be one."""
+    data = bytearray()
+    for block in blocks:
+        data += block
+        if len(data) > MAX_RECORD_BYTES:
+            raise _too_long()
+    return bytes(data)
+
+
+def refuse_binary(block: bytes, start: int) -> None:
+    """Raises `Refused` where the block, which begins at byte ``start``, has a NUL."""
+    offset = block.find(b"\0")
+    if offset >= 0:
+        raise Refused("binary", "binary (NUL)", place=f"byte {start + offset}")
+
+
+def _lines(blocks: Blocks) -> Iterator[tuple[int, bytes | Refused]]:
+    """Numbered lines without their line feeds; one too long is named and skipped."""
+    pending: list[bytes] = []
+    size, number, start = 0, 1, 0
+    for block in blocks:
+        refuse_binary(block, start)
+        start += len(block)
+        *ended, last = block.split(b"\n")
+        for part in ended:
+            yield number, _line(pending, part, size + len(part), number)
+            pending, size, number = [], 0, number + 1
+        size += len(last)
+        pending = [*pending, last] if size <= MAX_RECORD_BYTES else []
+    yield number, _line(pending, b"", size, number)
+
+
+def _line(pending: list[bytes], part: bytes, size: int, number: int) -> bytes | Refused:
+    return _too_long(f"line {number}") if size > MAX_RECORD_BYTES else b"".join([*pending, part])
+
+
+def _too_long(place: str = "") -> Refused:
+    return Refused("too_long", f"a record over {MAX_RECORD_BYTES >> 20} MB", place=place)
+
+
+def _of_json(line: bytes, number: int, field: str | None) -> Raw | Refused:
+    place = f"line {number}"
+    names = (field,) if field else TEXT_FIELDS
+    try:
+        value = json.loads(line.decode())
+        text = next((value[name] for name in names if name in value), None) if isinstance(value, dict) else None
+        if isinstance(text, str):
+            return Raw(text.encode(), place)
+        return Refused("malformed_line", "no text field" if text is None else "a text that is none", place=place)
+    except UnicodeError:
+        return Refused("malformed_line", "not UTF-8", place=place)
+    except (ValueError, RecursionError):
+        return Refused("malformed_line", "not JSON", place=place)
+
+
+def _decoded(blocks: Blocks) -> Iterator[str]:
+    """Lines of text, whatever ends them in the file, for the csv module."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    pending, start = "", 0
+    for block in blocks:
+        refuse_binary(block, start)
+        pending += _decode(decoder, block, start)
+        pending = pending if start else pending.removeprefix("\ufeff")
+        start += len(block)
+        held = "\r" if pending.endswith("\r") else ""  # half of a line's end, perhaps
+        *whole, pending = _fed(pending.removesuffix(held)).split("\n")
+        pending += held
+        yield from (f"{line}\n" for line in whole)
+        if len(pending) > MAX_RECORD_BYTES:
+            raise _too_long(f"byte {start}")
+    yield from _fed(pending + _decode(decoder, b"", start, final=True)).splitlines(keepends=True)
+
+
+def _fed(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cut(data: bytearray) -> int:
+    """Where a document of about MAX_BYTES ends; in the middle of nothing but endless letters, and never of one."""
+    for pattern in CUTS:
+        if match := pattern.search(data, MAX_BYTES, 2 * MAX_BYTES):
+            return match.end()
+    cut = MAX_BYTES
+    while data[cut] & 0xC0 == 0x80:
+        cut -= 1
+    return cut
+
+
+def _check(block: bytes, start: int, decoder: codecs.IncrementalDecoder, *, final: bool = False) -> None:
+    refuse_binary(block, start)
+    _decode(decoder, block, start, final=final)
+
+
+def _decode(decoder: codecs.IncrementalDecoder, block: bytes, start: int, *, final: bool = False) -> str:
+    held = len(decoder.getstate()[0])
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        raise Refused("not_utf8", "not UTF-8 (bad byte)", place=f"byte {start - held + error.start}") from error
+
+
+def _unmarked(data: bytes, start: int) -> bytes:
+    return data if start else data.removeprefix(codecs.BOM_UTF8)

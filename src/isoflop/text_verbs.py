@@ -1,0 +1,179 @@
+"""What `isoflop prepare`, `verify` and `inspect` do; imported only by the verb that is called."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isoflop.core import codec
+from isoflop.core.card import CARD, DataCard
+from isoflop.core.errors import CorruptFileError, StudyError, TextError
+from isoflop.core.files import verify as verify_file
+from isoflop.core.files import write_text
+from isoflop.core.products import CorpusManifest
+from isoflop.core.progress import Progress
+from isoflop.fleet.local import Local
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.power import detect_power
+from isoflop.report.card import card_page
+from isoflop.text import prepare as text
+from isoflop.text.collect.sources import absolute
+from isoflop.text.demo import demo_files
+from isoflop.text.gather import Source
+from isoflop.text.pipeline import REJECTS, TEXT, Recipe, load_card, numbers_of, refine_text
+from isoflop.text.prepare import MANIFEST, TOKENIZER
+from isoflop.text.quality.statistics import WordRule
+from isoflop.text.refine import Refinement
+from isoflop.text.shards import read_shard
+from isoflop.text.tokenizer import require_vocab_size
+
+CARD_PAGE = "card.html"
+
+
+def prepare(
+    texts: Sequence[str],
+    *,
+    out: Path,
+    rules: str,
+    word_rule: WordRule,
+    similar: float | None,
+    field: str | None,
+    keeps_rejects: bool,
+    redacts: bool,
+    vocab_size: int | None,
+    workers: int | None,
+    seed: int,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Texts to a folder of clean documents, tokens and a data card. What an earlier call finished is kept."""
+    _refuse_folder(out)
+    if vocab_size is not None:
+        require_vocab_size(vocab_size)
+    inputs = [absolute(each) for each in texts or map(str, demo_files())]
+    names = tuple(name for name in rules.split(",") if name not in ("", "none"))
+    recipe = Recipe(
+        (Source("text", tuple(inputs), field),), Refinement(names, word_rule, redacts), similar, keeps_rejects
+    )
+    watts = detect_power().active_watts_per_core.central
+    started = time.monotonic()
+    with Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
+        card = refine_text(recipe, out, executor=Local(workers or usable_cores()), watts=watts, tell=_told(progress))
+        progress.stage("tokenize")
+        manifest = text.prepare(
+            [out],
+            out,
+            seed=seed,
+            vocab_size=vocab_size,
+            sources=card.sources,
+            progress=lambda share, doing: progress.update(share, doing=doing),
+        )
+    write_text(out / CARD_PAGE, card_page(card, manifest))
+    return {"out": str(out), "seconds": time.monotonic() - started} | told(card, manifest)
+
+
+def told(card: DataCard, manifest: CorpusManifest | None) -> dict[str, Any]:
+    """A card and its manifest as JSON values for a person's or a program's use."""
+    answer = {
+        "num_read": card.tally.num_read,
+        "bytes_read": card.tally.bytes_read,
+        "num_documents": card.num_documents,
+        "num_bytes": card.num_bytes,
+        "dropped": dict(card.tally.dropped.most_common()),
+        "dropped_bytes": dict(card.tally.dropped_bytes),
+        "refused": dict(card.tally.refused),
+        "refusals": card.tally.refusals,
+        "mended": dict(card.tally.mended),
+        "redacted": dict(card.tally.redacted),
+        "num_clusters": card.num_clusters,
+        "cpu_seconds": sum(cost.cpu_seconds for cost in card.costs),
+        "joules": sum(cost.joules for cost in card.costs),
+    }
+    if manifest is not None:
+        answer |= {
+            "vocab_size": manifest.vocab_size,
+            "tokens": {name: getattr(manifest, name).num_tokens for name in ("train", "val", "test")},
+            "tokens_per_byte": manifest.tokens_per_byte,
+            "warnings": codec.encode(manifest.warnings),
+        }
+    return answer
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Compares every file of a prepared text, a corpus or a study's corpus with its checksum.
+
+    Raises `CorruptFileError` that names the first file that is missing, changed or nobody's; `StudyError` where there
+    is nothing to verify.
+    """
+    corpus = folder / "corpus" if (folder / "study.toml").is_file() else folder
+    expected = _expected(corpus)
+    if not expected:
+        raise StudyError("neither a prepared text nor a study", where=str(folder), remedy="Give a folder of either")
+    for file, sha256 in expected.items():
+        verify_file(corpus / file, sha256)
+    _refuse_strangers(corpus, set(expected))
+    return {"folder": str(corpus), "num_files": len(expected), "num_bytes": _size(corpus, expected)}
+
+
+def inspect(folder: Path, document: int | None) -> dict[str, Any]:
+    """The card's figures, or one kept document with where it came from. Raises `TextError` for one that is not."""
+    card = load_card(folder)
+    if document is None:
+        return told(card, text.load(folder) if (folder / MANIFEST).is_file() else None)
+    bounds = numbers_of(card)
+    if not 0 <= document < bounds[-1]:
+        raise TextError(f"no document {document}", where=str(folder), remedy=f"Choose one from 0 to {bounds[-1] - 1}")
+    shard = int((bounds <= document).sum()) - 1
+    row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
+    return {"document": document, "shard": card.shards[shard].file} | row
+
+
+def _refuse_folder(out: Path) -> None:
+    """What lies there already and is no prepared text is not ours to mix with."""
+    ours = {"stages", TEXT, CARD, CARD_PAGE, MANIFEST, TOKENIZER, ".lock"}
+    if (out / "study.toml").exists():
+        raise StudyError("a study is here", where=str(out), remedy="Choose another --out")
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    strangers = sorted(name for name in names - ours if not name.endswith(".npy") and not name.startswith("."))
+    if strangers:
+        what = f"the folder holds other files ({', '.join(strangers[:3])})"
+        raise StudyError(what, where=str(out), remedy="Choose another --out")
+
+
+def _told(progress: Progress) -> Any:
+    """Shows each stage as it comes."""
+    current = [""]
+
+    def tell(stage: str, share: float) -> None:
+        if stage != current[0]:
+            current[0] = stage
+            progress.stage(stage)
+        progress.update(share)
+
+    return tell
+
+
+def _expected(corpus: Path) -> dict[str, str]:
+    """File within ``corpus`` to SHA-256."""
+    expected: dict[str, str] = {}
+    if (corpus / CARD).is_file():
+        expected |= {shard.file: shard.sha256 for shard in load_card(corpus).shards}
+    if (corpus / MANIFEST).is_file():
+        manifest = text.load(corpus)
+        splits = (manifest.train, manifest.val, manifest.test)
+        expected[TOKENIZER] = manifest.tokenizer_sha256
+        expected |= {shard.file: shard.sha256 for split in splits for shard in (*split.shards, split.documents)}
+    return expected
+
+
+def _refuse_strangers(corpus: Path, known: set[str]) -> None:
+    for path in sorted([*corpus.glob("*.npy"), *corpus.glob(f"{TEXT}/*.parquet")]):
+        name = path.relative_to(corpus).as_posix()
+        if name not in known and not name.endswith(REJECTS):
+            raise CorruptFileError("a file that no manifest names", where=str(path), remedy="Remove it")
+
+
+def _size(corpus: Path, files: dict[str, str]) -> int:
+    return sum((corpus / file).stat().st_size for file in files)
