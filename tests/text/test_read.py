@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from isoflop.core.errors import TextError
 from isoflop.text.collect.sources import File, find
-from isoflop.text.read import Document, fingerprint, keep_distinct, read
+from isoflop.text.document import Document
+from isoflop.text.read import fingerprint, keep_distinct, read
 
 
 def texts(folder: Path) -> set[str]:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoflop.core.errors import TextError
-from isoflop.text.read import Document
-from isoflop.text.split import Partition, cut_sections, num_bytes, split
+from isoflop.text.document import Document, num_bytes
+from isoflop.text.split import Partition, cut_sections, split
 
 WORDS = [f"w{i:x}" for i in range(300)]
 

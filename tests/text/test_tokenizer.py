@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from isoflop.core.errors import TextError
-from isoflop.text.read import Document
+from isoflop.text.document import Document
 from isoflop.text.tokenizer import (
     END_OF_TEXT,
     END_OF_TEXT_ID,
     choose_vocab_size,
     cut_for_encoding,
-    encode_all,
     parse_tokenizer,
     token_byte_lengths,
     train_tokenizer,
@@ -58,24 +57,6 @@ def test_lossless_and_exact_about_bytes(text: str) -> None:
     assert TOKENIZER.decode(ids) == text
     assert LENGTHS[ids].sum() == len(text.encode())
     assert END_OF_TEXT_ID not in ids
-
-
-def test_end_of_text_written_in_a_text_is_text_after_reloading() -> None:
-    (ids,) = encode_all(TOKENIZER, [Document.of(f"a{END_OF_TEXT}b".encode())])
-    assert ids[-1] == END_OF_TEXT_ID
-    assert END_OF_TEXT_ID not in ids[:-1]
-    assert LENGTHS[ids].sum() == len(END_OF_TEXT) + 2
-
-
-@given(st.lists(st.sampled_from([*LINES, "\x1c", "\x85", "\u00a0", "\u2003", "'s", "  ", "\n\n"]), max_size=400))
-def test_cutting_for_speed_changes_no_id(characters: list[str]) -> None:
-    text = "".join(characters)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("isoflop.text.tokenizer._PIECE_BYTES", 5)
-        pieces = cut_for_encoding(text.encode())
-        (ids,) = encode_all(TOKENIZER, [Document.of(text.encode())])
-    assert "".join(pieces) == text
-    assert ids.tolist() == [*TOKENIZER.encode(text).ids, END_OF_TEXT_ID]
 
 
 def test_long_documents_are_cut_and_short_ones_are_not() -> None:

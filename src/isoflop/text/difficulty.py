@@ -6,9 +6,11 @@ speeches and 0.74 on a mix of novels and Debian documents, where compressibility
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+from isoflop.text.document import Document, reading_order
 
 _NUM_CLASSES = 128
 """The 127 most frequent bytes, and all others together: the counts fit into 16 MB."""
@@ -17,16 +19,20 @@ _NUM_WINDOWS, _WINDOW_BYTES = 8, 8_192
 _COUNTED_BYTES = 16_000_000
 
 
-def difficulties(documents: list[bytes], corpus: list[bytes]) -> np.ndarray:
+def difficulties(documents: Sequence[Document], corpus: Sequence[Document]) -> np.ndarray:
     """float64 [num_documents]: mean bits per byte of each document, from windows spread over its first to last byte.
 
     The model counts the windows of ``corpus`` (about 16 MB at most, every k-th document) with an additive prior:
     bits = -log2((n(abc) + p) / (n(ab) + 128 p)), p = 0.02.
     """
-    samples = [sample(document) for document in corpus[:: _stride(corpus)]]
+    counted = corpus[:: _stride(corpus)]
+    samples = [sample(counted[index].data) for index in reading_order(counted)]
     classes = _byte_classes(samples)
     bits = _trigram_bits(samples, classes)
-    return np.array([_mean_bits(sample(document).translate(classes), bits) for document in documents])
+    levels = np.empty(len(documents))
+    for index in reading_order(documents):
+        levels[index] = _mean_bits(sample(documents[index].data).translate(classes), bits)
+    return levels
 
 
 def sample(document: bytes) -> bytes:
@@ -37,8 +43,8 @@ def sample(document: bytes) -> bytes:
     return b"".join(document[start : start + _WINDOW_BYTES] for start in starts)
 
 
-def _stride(corpus: list[bytes]) -> int:
-    sampled = sum(min(len(document), _NUM_WINDOWS * _WINDOW_BYTES) for document in corpus)
+def _stride(corpus: Sequence[Document]) -> int:
+    sampled = sum(min(document.num_bytes, _NUM_WINDOWS * _WINDOW_BYTES) for document in corpus)
     return -(-sampled // _COUNTED_BYTES)
 
 

@@ -2,55 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
-from isoflop.core.files import verify_once, write_array
+from isoflop.core.files import disk_errors, verify_once, write_array
 from isoflop.core.products import Shard, Split
-from isoflop.text.read import Document
-from isoflop.text.tokenizer import encode_all
+from isoflop.text.document import Document, num_bytes, reading_order
+from isoflop.text.encode import Encode
 
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
 _BATCH_BYTES = 2_000_000
+_TOKENS = ".tokens"
+"""Token ids on their way into shards; a kill may leave it."""
 
 
-def write_split(
+@dataclass(frozen=True)
+class Encoded:
+    """The ids of documents, one behind the other in a file."""
+
+    path: Path
+    starts: np.ndarray
+    """int64 [documents]: tokens before each."""
+    lengths: np.ndarray
+    """int64 [documents]: tokens of each, with end-of-text."""
+
+
+def write_splits(
     out: Path,
-    name: str,
-    documents: list[Document],
-    tokenizer: Tokenizer,
+    parts: Mapping[str, Sequence[Document]],
+    encode: Encode,
     *,
-    progress: Callable[[int], None] = lambda num_bytes: None,
-) -> Split:
-    """Encodes ``documents`` and writes ``<name>-00000.npy``.. (uint16) and ``<name>-documents.npy`` (int64) to ``out``.
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> dict[str, Split]:
+    """Encodes the documents of every split and writes ``NAME.npy`` and ``NAME-documents.npy`` (int64) to ``out``; of
+    ``train``, ``train-00000.npy`` .. (uint16).
 
-    ``val`` and ``test`` are one file each, ``val.npy`` and ``test.npy``. ``progress`` is told the bytes encoded so far.
+    Documents are encoded in the order in which they are best read and then put into that of their split, so that
+    neither needs more memory than a shard. ``progress`` is told the share done.
     """
+    documents = [document for part in parts.values() for document in part]
+    encoded = _encode(out / _TOKENS, documents, encode, progress)
+    splits, first = {}, 0
+    try:
+        for name, part in parts.items():
+            splits[name] = _write_split(out, name, part, encoded, first)
+            first += len(part)
+    finally:
+        encoded.path.unlink()
+    return splits
+
+
+def _encode(path: Path, documents: Sequence[Document], encode: Encode, progress: Callable[[float], None]) -> Encoded:
+    starts, lengths = np.zeros(len(documents), dtype=np.int64), np.zeros(len(documents), dtype=np.int64)
+    num_tokens = num_encoded = 0
+    total = max(num_bytes(documents), 1)
+    with disk_errors(path), path.open("wb") as file:
+        for batch in _batches(documents):
+            for index, ids in zip(batch, encode([documents[index].data for index in batch]), strict=True):
+                starts[index], lengths[index] = num_tokens, len(ids)
+                num_tokens += len(ids)
+                num_encoded += documents[index].num_bytes
+                file.write(ids.tobytes())
+            progress(num_encoded / total)
+    return Encoded(path, starts, lengths)
+
+
+def _write_split(out: Path, name: str, documents: Sequence[Document], encoded: Encoded, first: int) -> Split:
     shards: list[Shard] = []
-    lengths: list[tuple[int, int]] = []
     pending: list[np.ndarray] = []
-    num_pending = num_encoded = 0
-    for batch in _batches(documents):
-        encoded = encode_all(tokenizer, batch)
-        for document, ids in zip(batch, encoded, strict=True):
-            pending.append(ids)
-            num_pending += len(ids)
-            num_encoded += len(document.data)
-            lengths.append((len(ids), len(document.data)))
+    num_pending = 0
+    span = slice(first, first + len(documents))
+    with encoded.path.open("rb") as file:
+        for start, length in zip(encoded.starts[span].tolist(), encoded.lengths[span].tolist(), strict=True):
+            pending.append(np.frombuffer(os.pread(file.fileno(), 2 * length, 2 * start), dtype=np.uint16))
+            num_pending += length
             if name == "train" and num_pending >= SHARD_TOKENS:
                 shards.append(_write_shard(out, f"train-{len(shards):05d}.npy", pending))
                 pending, num_pending = [], 0
-        progress(num_encoded)
     if pending:
         shards.append(_write_shard(out, f"train-{len(shards):05d}.npy" if name == "train" else f"{name}.npy", pending))
-    table = np.array(lengths, dtype=np.int64).reshape(-1, 2)
-    num_tokens, num_bytes = (int(total) for total in table.sum(axis=0))
-    file = f"{name}-documents.npy"
-    return Split(len(documents), num_bytes, num_tokens, shards, Shard(file, write_array(out / file, table), num_tokens))
+    table = np.column_stack([encoded.lengths[span], [document.num_bytes for document in documents]])
+    num_tokens, size = (int(total) for total in table.sum(axis=0))
+    file_name = f"{name}-documents.npy"
+    listed = Shard(file_name, write_array(out / file_name, table.astype(np.int64)), num_tokens)
+    return Split(len(documents), size, num_tokens, shards, listed)
 
 
 def open_split(out: Path, split: Split) -> list[np.ndarray]:
@@ -73,15 +113,15 @@ def _write_shard(out: Path, file: str, pending: list[np.ndarray]) -> Shard:
     return Shard(file, write_array(out / file, ids), len(ids))
 
 
-def _batches(documents: list[Document]) -> Iterator[list[Document]]:
-    """Consecutive documents of about 2 MB together: enough for all threads, little beside the corpus."""
-    batch: list[Document] = []
-    num_bytes = 0
-    for document in documents:
-        batch.append(document)
-        num_bytes += len(document.data)
-        if num_bytes >= _BATCH_BYTES:
+def _batches(documents: Sequence[Document]) -> Iterator[list[int]]:
+    """Indices in reading order, of documents of about 2 MB together: enough for all threads, little in memory."""
+    batch: list[int] = []
+    size = 0
+    for index in reading_order(documents):
+        batch.append(index)
+        size += documents[index].num_bytes
+        if size >= _BATCH_BYTES:
             yield batch
-            batch, num_bytes = [], 0
+            batch, size = [], 0
     if batch:
         yield batch

@@ -142,8 +142,7 @@ def sift(argument: _Sifting, outlet: Outlet) -> Iterator[Portion]:
         data = table["text"][row].as_py().encode()
         tally.drop(str(reasons[row]), len(data), beginning(data))
     kept = table.filter(pa.array(argument.stays))
-    sizes = pa.compute.binary_length(kept["text"]).to_pylist()
-    for source, size in zip(kept["source"].to_pylist(), sizes, strict=True):
+    for source, size in zip(kept["source"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True):
         tally.bytes_by_source[source] += size
     outputs = [write_table(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept.num_rows else []
     if argument.keeps_rejects and not argument.stays.all():

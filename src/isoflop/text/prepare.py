@@ -15,9 +15,11 @@ from isoflop.core.files import disk_errors, file_sha256, read_json, verify, writ
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
 from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
-from isoflop.text.pack import open_documents, open_split, write_split
+from isoflop.text.document import num_bytes
+from isoflop.text.encode import encoder
+from isoflop.text.pack import open_documents, open_split, write_splits
 from isoflop.text.read import Inputs, Reading, fingerprint, read
-from isoflop.text.split import Partition, num_bytes, split
+from isoflop.text.split import Partition, split
 from isoflop.text.tokenizer import choose_vocab_size, parse_tokenizer, train_tokenizer
 
 __all__ = ["fingerprint", "load", "open_documents", "open_split", "open_tokenizer", "prepare"]
@@ -26,6 +28,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 _TINY_TOKENS = 100_000
 _READ_SHARE, _TRAINED_SHARE = 0.1, 0.3
+_NUM_COMPARED = 100
+"""Documents that the encoder is given to compare ids on; it takes what it needs."""
 
 Progress = Callable[[float, str], None]
 
@@ -41,19 +45,24 @@ def prepare(
 ) -> CorpusManifest:
     """Reads, splits, tokenizes and packs ``inputs`` into the folder ``out``; what a killed attempt left there goes.
 
-    ``progress`` is told the share done and what is going on; ``sources`` are noted in place of ``inputs``. Raises
-    `TextError` for text that cannot be used (then nothing is written) and `DiskError` where ``out`` cannot be written.
+    Text goes through memory, but that of a prepared text stays where it is. ``progress`` is told the share done and
+    what is going on; ``sources`` are noted in place of ``inputs``. Raises `TextError` for text that cannot be used
+    (then nothing is written) and `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
     reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
     partition = split(reading.documents, seed=seed)
     tell(_READ_SHARE, "training the tokenizer")
-    kept = sum(map(num_bytes, (partition.train, partition.val, partition.test)))
-    size = choose_vocab_size(kept) if vocab_size is None else vocab_size
+    parts = {"train": partition.train, "val": partition.val, "test": partition.test}
+    size = choose_vocab_size(sum(map(num_bytes, parts.values()))) if vocab_size is None else vocab_size
     tokenizer = train_tokenizer(partition.train, vocab_size=size)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
-    splits = _write_splits(out, partition, tokenizer, tell)
+    encode = encoder(tokenizer, [document.data for document in partition.val[:_NUM_COMPARED]])
+    tell(_TRAINED_SHARE, "encoding")
+    splits = write_splits(
+        out, parts, encode, progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding")
+    )
     manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
@@ -92,24 +101,9 @@ def _clear(out: Path) -> None:
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)
-        for pattern in ("*.npy", ".*.npy.*", f".{TOKENIZER}.*", f".{MANIFEST}.*"):
+        for pattern in ("*.npy", ".tokens", ".*.npy.*", f".{TOKENIZER}.*", f".{MANIFEST}.*"):
             for leftover in out.glob(pattern):
                 leftover.unlink()
-
-
-def _write_splits(out: Path, partition: Partition, tokenizer: Tokenizer, tell: Progress) -> dict[str, Split]:
-    parts = {"train": partition.train, "val": partition.val, "test": partition.test}
-    total = sum(map(num_bytes, parts.values()))
-    splits: dict[str, Split] = {}
-    for name, documents in parts.items():
-        before = sum(split.num_bytes for split in splits.values())
-
-        def progress(done: int, before: int = before, name: str = name) -> None:
-            tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * (before + done) / total, f"encoding {name}")
-
-        progress(0)
-        splits[name] = write_split(out, name, documents, tokenizer, progress=progress)
-    return splits
 
 
 def _manifest(

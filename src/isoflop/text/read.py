@@ -12,24 +12,13 @@ from pathlib import Path
 from isoflop.core.errors import TextError
 from isoflop.core.products import StudyWarning
 from isoflop.text.collect.documents import KNOWN, documents, is_known
-from isoflop.text.collect.sources import File, display, find, is_url, read_errors
+from isoflop.text.collect.sources import File, display, find, is_prepared, is_url, read_errors
 from isoflop.text.collect.streams import Refused
+from isoflop.text.document import Document
 
 _NUM_EXAMPLES = 3
 
 Inputs = Sequence[Path | str]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One text as UTF-8 bytes with the hash that identifies, deduplicates and orders it."""
-
-    data: bytes
-    digest: bytes
-
-    @classmethod
-    def of(cls, data: bytes) -> Document:
-        return cls(data, hashlib.blake2b(data, digest_size=16).digest())
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,8 @@ def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction:
     study folder, a file or folder that may not be read, or inputs in which no text was found.
     """
     files = find(inputs)
+    if len(inputs) == 1 and is_prepared(inputs[0]):
+        return _prepared(Path(inputs[0]), files)
     collected = _Collected()
     done, total = 0, sum(file.size for file in files)
     for file in files:
@@ -62,6 +53,14 @@ def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction:
     if not reading.documents:
         raise nothing_found(inputs, files, reading.num_dropped)
     return reading
+
+
+def _prepared(folder: Path, files: list[File]) -> Reading:
+    """A prepared text's documents, which stay on disk: they are distinct already."""
+    from isoflop.text.shards import listed, stored
+
+    found = sorted(stored(folder, listed(folder)), key=lambda document: document.digest)
+    return Reading(found, _fingerprint(files), len(files), {}, [])
 
 
 def fingerprint(inputs: Inputs) -> str:

@@ -53,7 +53,7 @@ def _of_one(data: NDArray[np.uint8], start: int, end: int) -> int:
                 found |= CARD
             if run == 4 and last == 2 and before == 3 and gap == _DASH and gap_before == _DASH:
                 found |= SSN
-            if run == 4 and last == 3 and before == 3 and gap != _OTHER and gap_before != _OTHER:
+            if run == 4 and last == 3 and before == 3 and _OTHER not in (gap, gap_before):
                 found |= PHONE
             if run >= 2 and not found & IBAN and _begins_iban(data, start, begin, end):
                 found |= IBAN

@@ -6,18 +6,24 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isoflop.core.card import TextShard
-from isoflop.core.files import verify, write_bytes
+from isoflop.core import codec
+from isoflop.core.card import CARD, TextShard
+from isoflop.core.files import read_json, verify_once, write_bytes
+from isoflop.text.document import DIGEST_BYTES, Document, digest_of
+from isoflop.text.texts import Texts
 
 SHARD_BYTES = 1 << 26
 """A shard ends with the document that takes its text to this size."""
 _COLUMNS = pa.schema(
     [
+        ("id", pa.binary(DIGEST_BYTES)),
+        ("num_bytes", pa.int64()),
         ("text", pa.large_string()),
         ("source", pa.string()),
         ("file", pa.string()),
@@ -43,9 +49,15 @@ class Entry:
 
 def write_shard(folder: Path, file: str, entries: Sequence[Entry]) -> TextShard:
     """Writes ``folder / file``. Raises `DiskError`; then nothing is left behind."""
-    texts = pa.array([entry.data for entry in entries], pa.large_binary()).cast(pa.large_string())
-    others = [pa.array([getattr(entry, field.name) for entry in entries], field.type) for field in list(_COLUMNS)[1:]]
-    return write_table(folder, file, pa.Table.from_arrays([texts, *others], schema=_COLUMNS))
+    columns = [
+        pa.array([digest_of(entry.data) for entry in entries], pa.binary(DIGEST_BYTES)),
+        pa.array([len(entry.data) for entry in entries], pa.int64()),
+        pa.array([entry.data for entry in entries], pa.large_binary()).cast(pa.large_string()),
+    ]
+    columns += [
+        pa.array([getattr(entry, name) for entry in entries], pa.string()) for name in _COLUMNS.names[len(columns) :]
+    ]
+    return write_table(folder, file, pa.Table.from_arrays(columns, schema=_COLUMNS))
 
 
 def write_table(folder: Path, file: str, table: pa.Table) -> TextShard:
@@ -54,11 +66,49 @@ def write_table(folder: Path, file: str, table: pa.Table) -> TextShard:
     pq.write_table(table, buffer, compression="zstd")
     write_bytes(folder / file, buffer.getbuffer())
     sha256 = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    sizes = pa.compute.sum(pa.compute.binary_length(table["text"])).as_py() or 0
-    return TextShard(file, sha256, table.num_rows, sizes)
+    return TextShard(file, sha256, table.num_rows, sum(table["num_bytes"].to_pylist()))
 
 
-def read_shard(folder: Path, shard: TextShard) -> pa.Table:
+def read_shard(folder: Path, shard: TextShard, columns: list[str] | None = None) -> pa.Table:
     """Its documents; raises `CorruptFileError` where its bytes are not those that were written."""
-    verify(folder / shard.file, shard.sha256)
-    return pq.read_table(folder / shard.file, use_threads=False)
+    verify_once(folder / shard.file, shard.sha256)
+    return pq.read_table(folder / shard.file, columns=columns, use_threads=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where a document lies in a shard; a `document.Stored`."""
+
+    folder: Path
+    shard: TextShard
+    row: int
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.shard.file, self.row
+
+    def read(self) -> bytes:
+        return _texts(self.folder, self.shard)[self.row]
+
+
+@lru_cache(maxsize=1)
+def _texts(folder: Path, shard: TextShard) -> Texts:
+    return Texts.of_arrow(read_shard(folder, shard, ["text"])["text"].combine_chunks())
+
+
+def listed(folder: Path) -> list[TextShard]:
+    """The shards of a prepared text, by its card."""
+    shards: list[TextShard] = codec.decode(
+        list[TextShard], read_json(folder / CARD)["shards"], where=str(folder / CARD)
+    )
+    return shards
+
+
+def stored(folder: Path, shards: Sequence[TextShard]) -> list[Document]:
+    """The shards' documents, by identity and size; their texts stay on disk."""
+    found = []
+    for shard in shards:
+        table = read_shard(folder, shard, ["id", "num_bytes"])
+        both = zip(table["id"].to_pylist(), table["num_bytes"].to_pylist(), strict=True)
+        found += [Document(digest, size, Row(folder, shard, row)) for row, (digest, size) in enumerate(both)]
+    return found

@@ -10,7 +10,6 @@ model trained on other documents, val and test then differ by 1.2 to 3 % rms ove
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -18,8 +17,10 @@ import numpy as np
 
 from isoflop.core.errors import TextError
 from isoflop.core.products import StudyWarning
+from isoflop.text.collect.formats import CUTS
 from isoflop.text.difficulty import difficulties
-from isoflop.text.read import Document, keep_distinct
+from isoflop.text.document import Document, num_bytes
+from isoflop.text.read import keep_distinct
 
 MIN_BYTES = 50_000
 """A corpus below this is refused: its held-out splits would be noise."""
@@ -29,7 +30,8 @@ _GOOD_PAIRS = 8
 _NUM_DRAWS = 256
 _MAX_SECTION_BYTES = 1 << 16
 _MAX_EXCLUDED_SHARE = 0.3
-_CUTS = (re.compile(rb"\n[ \t\r]*\n\s*"), re.compile(rb"\n"), re.compile(rb"\s"))
+_MAX_POOL = 20_000
+"""Documents among which those to hold out are chosen: each has to be read for its difficulty."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +76,16 @@ def split(documents: list[Document], *, seed: int = 0) -> Partition:
         if len(sections) > len(documents):
             warnings.append(_sections_warning(len(documents), len(sections)))
         documents, pool = sections, _eligible(sections, sizes)
+    warnings += _unlike_train(documents, pool)
     num_pairs = _num_pairs(pool, sizes)
     if num_bytes(documents) < MIN_BYTES or num_pairs < 1:
         raise _too_short(documents)
-    levels = difficulties([document.data for document in pool], [document.data for document in documents])
-    val, test = _hold_out(pool, levels, num_pairs, seed)
-    warnings += _unlike_train(documents, pool)
+    pool = _some(pool, seed)
+    levels = difficulties(pool, documents)
+    val, test = _hold_out(pool, levels, min(num_pairs, len(pool) // 3), seed)
     held_out = {document.digest for document in (*val, *test)}
     train = _shuffled([document for document in documents if document.digest not in held_out], seed)
     return Partition(train, val, test, warnings, dict(+dropped))
-
-
-def num_bytes(documents: list[Document]) -> int:
-    return sum(len(document.data) for document in documents)
 
 
 def cut_sections(data: bytes, min_bytes: int) -> list[bytes]:
@@ -104,7 +103,7 @@ def cut_sections(data: bytes, min_bytes: int) -> list[bytes]:
 
 
 def _next_cut(data: bytes, start: int, reach: int) -> int | None:
-    searches = [*((pattern, start + reach) for pattern in _CUTS), (_CUTS[-1], len(data))]
+    searches = [*((pattern, start + reach) for pattern in CUTS), (CUTS[-1], len(data))]
     matches = (pattern.search(data, start, end) for pattern, end in searches)
     return next((match.end() for match in matches if match), None)
 
@@ -120,7 +119,7 @@ def _eligible(documents: list[Document], sizes: _Sizes) -> list[Document]:
     total = num_bytes(documents)
     pool: list[Document] = []
     for bound in (sizes.wanted / 4, sizes.most / 4):
-        pool = [document for document in documents if len(document.data) <= max(bound, 2 * MIN_SECTION_BYTES)]
+        pool = [document for document in documents if document.num_bytes <= max(bound, 2 * MIN_SECTION_BYTES)]
         if num_bytes(pool) >= (1 - _MAX_EXCLUDED_SHARE) * total:
             break
     return pool
@@ -146,7 +145,7 @@ def _hold_out(
 ) -> tuple[list[Document], list[Document]]:
     """The most balanced of many draws of ``num_pairs`` neighbours along the order of difficulty."""
     order = np.argsort(levels, kind="stable")
-    sizes = np.array([len(pool[i].data) for i in order], dtype=np.float64)
+    sizes = np.array([pool[i].num_bytes for i in order], dtype=np.float64)
     bounds = np.linspace(0, len(order), num_pairs + 1).astype(int)
     generator = np.random.default_rng(seed)
     draws = [_draw(bounds, generator) for _ in range(_NUM_DRAWS)]
@@ -171,6 +170,13 @@ def _imbalance(val: np.ndarray, test: np.ndarray, *, sizes: np.ndarray, levels: 
     off = max(abs(np.log(sizes[chosen].sum() / expected)) for chosen in (val, test))
     both = level(np.concatenate([val, test])) / level(np.arange(len(sizes)))
     return float(abs(level(val) / level(test) - 1) + abs(both - 1) + 0.1 * off)
+
+
+def _some(pool: list[Document], seed: int) -> list[Document]:
+    """All of the pool, or a random part where it is very large; in the order of digests."""
+    if len(pool) <= _MAX_POOL:
+        return pool
+    return sorted(_shuffled(pool, seed)[:_MAX_POOL], key=lambda document: document.digest)
 
 
 def _shuffled(documents: list[Document], seed: int) -> list[Document]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from isoflop.core.errors import TextError
-from isoflop.text.read import Document
+from isoflop.text.document import Document, num_bytes, reading_order
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
@@ -84,13 +85,6 @@ def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
     return lengths
 
 
-def encode_all(tokenizer: Tokenizer, documents: list[Document]) -> list[np.ndarray]:
-    """uint16 ids of each document, followed by end-of-text."""
-    pieces = [cut_for_encoding(document.data) for document in documents]
-    encodings = iter(tokenizer.encode_batch_fast([piece for cut in pieces for piece in cut]))
-    return [_join([next(encodings).ids for _ in cut]) for cut in pieces]
-
-
 def cut_for_encoding(data: bytes) -> list[str]:
     """Pieces of 16 kB and a little, so that threads share a long document; ids are those of the whole.
 
@@ -107,16 +101,14 @@ def cut_for_encoding(data: bytes) -> list[str]:
     return [*pieces, data[start:].decode()]
 
 
-def _join(parts: list[list[int]]) -> np.ndarray:
-    arrays = [np.array(part, dtype=np.uint16) for part in parts]
-    return np.concatenate([*arrays, np.array([END_OF_TEXT_ID], dtype=np.uint16)])
-
-
 def _sample(documents: list[Document]) -> Iterator[str]:
     """Every k-th piece of the text, with k such that about 8 MB are read."""
-    pieces = [
-        (document.data, start) for document in documents for start in range(0, len(document.data), _SAMPLE_PIECE_BYTES)
-    ]
-    total = sum(len(document.data) for document in documents)
-    for data, start in pieces[:: -(-total // _SAMPLE_BYTES)]:
-        yield data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")
+    counts = [-(-document.num_bytes // _SAMPLE_PIECE_BYTES) for document in documents]
+    step = -(-num_bytes(documents) // _SAMPLE_BYTES)
+    firsts = [-before % step for before in accumulate(counts, initial=0)]
+    for index in reading_order(documents):
+        chosen = range(firsts[index], counts[index], step)
+        data = documents[index].data if chosen else b""
+        for piece in chosen:
+            start = piece * _SAMPLE_PIECE_BYTES
+            yield data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")

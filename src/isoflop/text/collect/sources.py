@@ -54,6 +54,11 @@ def absolute(text: Path | str) -> str:
     return text if isinstance(text, str) and is_url(text) else str(Path(text).absolute())
 
 
+def is_prepared(text: Path | str) -> bool:
+    """Whether this is the folder of a text that ``isoflop prepare`` left."""
+    return (Path(text) / CARD).is_file()
+
+
 def is_url(text: str) -> bool:
     """Whether fsspec is to read it: ``s3://``, ``gs://``, ``https://``, ``hf://`` ..."""
     return "://" in text
@@ -106,7 +111,7 @@ def _file(path: Path) -> File:
 def _walk(root: Path) -> list[Path]:
     if (root / STUDY_MARK).exists():
         raise TextError("this is a study folder, not text", where=display(root), remedy="Give the folder of your texts")
-    if (root / CARD).exists():
+    if is_prepared(root):
         return _prepared(root)
     files = []
     for folder, subfolders, names in os.walk(root, onerror=_raise):

@@ -1,0 +1,57 @@
+"""A document as splitting and packing know it: an identity and a size at hand, and its bytes wherever they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+DIGEST_BYTES = 16
+
+
+class Stored(Protocol):
+    """Where a document lies on disk."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """File and row: documents are best read in this order."""
+        ...
+
+    def read(self) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of UTF-8 with the hash that identifies, deduplicates and orders it."""
+
+    digest: bytes
+    num_bytes: int
+    origin: bytes | Stored
+    """The text itself, or where it lies."""
+
+    @classmethod
+    def of(cls, data: bytes) -> Document:
+        return cls(digest_of(data), len(data), data)
+
+    @property
+    def data(self) -> bytes:
+        return self.origin if isinstance(self.origin, bytes) else self.origin.read()
+
+
+def digest_of(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def num_bytes(documents: Sequence[Document]) -> int:
+    return sum(document.num_bytes for document in documents)
+
+
+def reading_order(documents: Sequence[Document]) -> list[int]:
+    """Their indices in the order in which they are best read: those on disk file by file."""
+
+    def place(index: int) -> tuple[str, int]:
+        origin = documents[index].origin
+        return ("", index) if isinstance(origin, bytes) else origin.place
+
+    return sorted(range(len(documents)), key=place)

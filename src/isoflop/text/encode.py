@@ -1,0 +1,92 @@
+"""Documents to token ids: by gigatoken where it is installed and proves itself, by tokenizers otherwise.
+
+gigatoken has one author and tables of its own for Unicode's classes, so its ids are compared with those of tokenizers
+on a sample of every text, and on the characters that such tables differ about.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from isoflop.text.tokenizer import END_OF_TEXT, END_OF_TEXT_ID, cut_for_encoding
+
+Ids = NDArray[np.uint16]
+Encode = Callable[[Sequence[bytes]], list[Ids]]
+"""Documents of UTF-8 to the ids of each, followed by end-of-text."""
+SAMPLE_BYTES = 256_000
+_TRICKY = (
+    f"{END_OF_TEXT} don't I'LL \u00a0\u2003x\u3000 \x85\x1c\u2028y\r\n\t z  \n\n  a\u0301 e\u0308 \u0660\u0661 \u00b2"
+    "\u00bd \u2160 \u1e9e\u01c5 \u0e01\u0e33 \u0928\u094d \uac00\u1100 \U0001f468\u200d\U0001f469 \U00020000 \ufeff\u200b"
+    "\u00ad 12,345.6e-7"
+).encode()
+
+
+def encoder(tokenizer: Tokenizer, sample: Sequence[bytes]) -> Encode:
+    """The fastest way there is to the ids that ``tokenizer`` gives; ``sample`` are documents to compare on."""
+    reference = _by_tokenizers(tokenizer)
+    fast = _by_gigatoken(tokenizer)
+    if fast is None:
+        return reference
+    texts = [_TRICKY, *_first(sample, SAMPLE_BYTES)]
+    agree = all(np.array_equal(a, b) for a, b in zip(fast(texts), reference(texts), strict=True))
+    return fast if agree else reference
+
+
+def _first(documents: Sequence[bytes], most: int) -> list[bytes]:
+    """The first documents that together have at least ``most`` bytes, the last one cut."""
+    found, left = [], most
+    for data in documents:
+        if left <= 0:
+            break
+        found.append(data[:left].decode(errors="ignore").encode())
+        left -= len(data)
+    return found
+
+
+def _by_tokenizers(tokenizer: Tokenizer) -> Encode:
+    def encode(documents: Sequence[bytes]) -> list[Ids]:
+        pieces = [cut_for_encoding(data) for data in documents]
+        encodings = iter(tokenizer.encode_batch_fast([piece for cut in pieces for piece in cut]))
+        return [_joined([next(encodings).ids for _ in cut]) for cut in pieces]
+
+    return encode
+
+
+def _joined(parts: list[list[int]]) -> Ids:
+    arrays = [np.array(part, dtype=np.uint16) for part in parts]
+    return np.concatenate([*arrays, np.array([END_OF_TEXT_ID], dtype=np.uint16)])
+
+
+def _by_gigatoken(tokenizer: Tokenizer) -> Encode | None:
+    """None where it is not installed or does not know the tokenizer's kind."""
+    try:
+        import gigatoken
+    except ImportError:
+        return None
+    specification = json.loads(tokenizer.to_str())
+    specification["added_tokens"] = []  # end-of-text written in a text is text
+    try:
+        model = gigatoken.Tokenizer.from_json(json.dumps(specification))
+    except Exception:  # whatever it says of a kind that it does not know
+        return None
+
+    def encode(documents: Sequence[bytes]) -> list[Ids]:
+        return _ended(model.encode_batch(list(documents)).layout) if documents else []
+
+    return encode
+
+
+def _ended(layout: Any) -> list[Ids]:
+    """Rows of ids with end-of-text behind each, from awkward's offsets and contents."""
+    offsets = np.asarray(layout.offsets.data, dtype=np.int64)
+    ids = np.asarray(layout.content.data)[offsets[0] : offsets[-1]]
+    lengths = np.diff(offsets)
+    ended = np.full(len(ids) + len(lengths), END_OF_TEXT_ID, dtype=np.uint16)
+    ended[np.arange(len(ids)) + np.repeat(np.arange(len(lengths)), lengths)] = ids
+    return np.split(ended, np.cumsum(lengths + 1)[:-1])
