@@ -242,6 +242,9 @@ def prepare(
     keep_similar: Annotated[bool, typer.Option("--keep-similar", help="Only exact duplicates go.")] = False,
     field: Annotated[str | None, typer.Option(help="The field or column of texts; text or content otherwise.")] = None,
     keep_rejects: Annotated[bool, typer.Option("--keep-rejects", help="Write what is dropped, with reasons.")] = False,
+    against: Annotated[
+        list[str] | None, typer.Option(help="A benchmark's file: what holds part of it is dropped. May be repeated.")
+    ] = None,
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
     vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")] = None,
@@ -262,6 +265,7 @@ def prepare(
         similar=None if keep_similar else similar,
         field=field,
         keeps_rejects=keep_rejects,
+        against=against or [],
         redacts=redact,
         vocab_size=vocab_size,
         workers=workers,

@@ -145,6 +145,10 @@ def prepared_lines(answer: dict[str, Any]) -> str:
                 f"{what}: " + ", ".join(f"{count:,} {kind}".replace("_", " ") for kind, count in found.items())
             )
     lines += [f"  {told}" for told in answer["refusals"]]
+    lines += [
+        f"benchmark {name}: {each['num_found']:,} of {each['num_items']:,} items stood in the text"
+        for name, each in answer["benchmarks"].items()
+    ]
     if "tokens" in answer:
         train, val, test = (format_si(answer["tokens"][name]).strip() for name in ("train", "val", "test"))
         lines.append(

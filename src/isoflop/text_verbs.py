@@ -42,6 +42,7 @@ def prepare(
     similar: float | None,
     field: str | None,
     keeps_rejects: bool,
+    against: Sequence[str],
     redacts: bool,
     vocab_size: int | None,
     workers: int | None,
@@ -55,7 +56,11 @@ def prepare(
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     recipe = Recipe(
-        (Source("text", tuple(inputs), field),), Refinement(names, word_rule, redacts), similar, keeps_rejects
+        (Source("text", tuple(inputs), field),),
+        Refinement(names, word_rule, redacts),
+        similar,
+        keeps_rejects,
+        tuple(absolute(each) for each in against),
     )
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
@@ -87,6 +92,10 @@ def told(card: DataCard, manifest: CorpusManifest | None) -> dict[str, Any]:
         "refusals": card.tally.refusals,
         "mended": dict(card.tally.mended),
         "redacted": dict(card.tally.redacted),
+        "benchmarks": {
+            name: {"num_items": count, "num_found": len(card.tally.found.get(name, []))}
+            for name, count in card.benchmarks.items()
+        },
         "num_clusters": card.num_clusters,
         "cpu_seconds": sum(cost.cpu_seconds for cost in card.costs),
         "joules": sum(cost.joules for cost in card.costs),

@@ -141,6 +141,22 @@ def test_a_prepared_text_reads_as_its_shards(texts: Path, tmp_path: Path) -> Non
         read([out])
 
 
+def test_what_holds_part_of_a_benchmark_is_dropped_and_told(texts: Path, tmp_path: Path) -> None:
+    questions = [(texts / "010.txt").read_text()[100:300], "Which is the longest river on the continent, if any is?"]
+    quiz = tmp_path / "quiz.v1.jsonl"
+    quiz.write_text("\n".join(json.dumps({"question": question}) for question in questions))
+    card = prepared(recipe(texts, against=(str(quiz),)), tmp_path / "out")
+    assert card.benchmarks == {"quiz": 2} and card.tally.found == {"quiz": [0]}
+    assert card.tally.dropped["benchmark_quiz"] >= 1
+    names = {Path(row["file"]).name for row in rows(card, tmp_path / "out")}
+    assert "010.txt" not in names and card.num_documents == 60 - card.tally.dropped["benchmark_quiz"]
+    clean = prepared(recipe(texts), tmp_path / "out")
+    assert clean.num_documents == 60 and not clean.benchmarks
+    quiz.write_text("{}")
+    with pytest.raises(TextError, match=r"quiz\.v1\.jsonl: a benchmark without any text"):
+        prepared(recipe(texts, against=(str(quiz),)), tmp_path / "out")
+
+
 def test_what_cannot_be_used_is_refused_and_leaves_no_card(texts: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "empty").mkdir()

@@ -21,25 +21,26 @@ def test_documents_are_mended_redacted_and_judged() -> None:
         "\ufeff\x07".encode(),
         (PROSE + "\n" + "the same line of the text that we have seen\n" * 30).encode(),
     ]
-    found, mended, redacted = refine(batch, Refinement())
+    done = refine(batch, Refinement())
+    found = done.documents
     assert [one.reason for one in found] == [
         None, None, "gopher_short", "empty", "empty", "repeated_lines",
     ]  # fmt: skip
     assert found[0].data.decode() == PROSE
     assert found[1].data.decode() == PROSE + " café\nwrite to <EMAIL>"
-    assert mended == {"line_ends": 1, "mojibake": 1, "control_characters": 2}
-    assert redacted == {"email": 1}
+    assert done.mended == {"line_ends": 1, "mojibake": 1, "control_characters": 2}
+    assert done.redacted == {"email": 1}
 
 
 def test_nothing_is_judged_or_redacted_unless_asked() -> None:
-    found, _, redacted = refine([b"ann@example.com", b" "], Refinement(rules=(), redacts=False))
-    assert [(one.data, one.reason) for one in found] == [(b"ann@example.com", None), (b" ", "empty")]
-    assert not redacted
+    done = refine([b"ann@example.com", b" "], Refinement(rules=(), redacts=False))
+    assert [(one.data, one.reason) for one in done.documents] == [(b"ann@example.com", None), (b" ", "empty")]
+    assert not done.redacted
 
 
 def test_a_whole_book_is_no_web_page_too_long() -> None:
     book = " ".join(f"{PROSE} {i} chapters of the book have {i * i} words." for i in range(2_000))
-    (one,), _, _ = refine([book.encode()], Refinement(rules=("gopher-quality",)))
+    (one,) = refine([book.encode()], Refinement(rules=("gopher-quality",))).documents
     assert len(book.split()) > 100_000 and one.reason is None
 
 
@@ -49,4 +50,4 @@ def test_unknown_rules_are_refused_with_the_known() -> None:
 
 
 def test_no_documents() -> None:
-    assert refine([], Refinement())[0] == []
+    assert refine([], Refinement()).documents == []

@@ -47,6 +47,10 @@ class Tally:
     """Documents read, by size: entry k counts those of 2^k to 2^(k+1) - 1 bytes."""
     bytes_by_source: Counter[str] = field(default_factory=Counter)
     """Kept."""
+    languages: Counter[str] = field(default_factory=Counter)
+    """Documents, where it was asked for."""
+    found: dict[str, list[int]] = field(default_factory=dict)
+    """Items of benchmarks that stood in documents, which were dropped for it."""
 
     def read(self, num_bytes: int) -> None:
         self.num_read += 1
@@ -64,15 +68,20 @@ class Tally:
         if len(self.refusals) < NUM_SAMPLES:
             self.refusals.append(told)
 
+    def find(self, items: dict[str, list[int]]) -> None:
+        for name, numbers in items.items():
+            self.found[name] = sorted({*self.found.get(name, []), *numbers})
+
     def add(self, other: Tally) -> None:
         """Adds the other's counts to these."""
         self.num_read += other.num_read
         self.bytes_read += other.bytes_read
-        for name in ("refused", "mended", "redacted", "dropped", "dropped_bytes", "bytes_by_source"):
+        for name in ("refused", "mended", "redacted", "dropped", "dropped_bytes", "bytes_by_source", "languages"):
             getattr(self, name).update(getattr(other, name))
         self.refusals = (self.refusals + other.refusals)[:NUM_SAMPLES]
         for reason, samples in other.samples.items():
             self.samples[reason] = (self.samples.get(reason, []) + samples)[:NUM_SAMPLES]
+        self.find(other.found)
         self.sizes = [a + b for a, b in zip(self.sizes, other.sizes, strict=True)]
 
     @classmethod
@@ -117,6 +126,8 @@ class DataCard:
     clusters: list[Cluster]
     """The largest."""
     costs: list[StageCost]
+    benchmarks: dict[str, int] = field(default_factory=dict)
+    """Of each that was looked for, how many items it has; `Tally.found` has those that were found."""
 
     @property
     def num_documents(self) -> int:

@@ -13,7 +13,7 @@ from isoflop.report.page import document
 
 _NAVIGATION = (
     ("funnel", "Funnel"), ("dropped", "Dropped"), ("documents", "Documents"), ("duplicates", "Duplicates"),
-    ("changes", "Changes"), ("tokens", "Tokens"), ("cost", "Cost"),
+    ("benchmarks", "Benchmarks"), ("changes", "Changes"), ("tokens", "Tokens"), ("cost", "Cost"),
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ def card_page(card: DataCard, manifest: CorpusManifest | None) -> str:
             section("dropped", "What was dropped, and why", _dropped(card), _refused(card)),
             section("documents", "How long documents are", figure("Documents read, by size in bytes", sizes(card))),
             section("duplicates", "The largest clusters of near-duplicates", _clusters(card)),
+            section("benchmarks", "Benchmarks found in the text", _benchmarks(card)),
             section("changes", "What was changed in the text", _changes(card)),
             section("tokens", "Tokens", _tokens(manifest)),
             section("cost", "What it took", _cost(card)),
@@ -104,6 +105,16 @@ def _clusters(card: DataCard) -> str:
     if not rows:
         return tag("p", "None.")
     return table((f"documents (of {card.num_clusters:,} clusters)", "kept", "it begins"), rows, numeric="ntt")
+
+
+def _benchmarks(card: DataCard) -> str:
+    rows = [
+        [name, f"{count:,}", f"{len(card.tally.found.get(name, [])):,}", f"{card.tally.dropped[f'benchmark_{name}']:,}"]
+        for name, count in card.benchmarks.items()
+    ]
+    if not rows:
+        return tag("p", "None was looked for.")
+    return table(("benchmark", "items", "found", "documents dropped"), rows, numeric="tnnn")
 
 
 def _changes(card: DataCard) -> str:

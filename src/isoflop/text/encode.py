@@ -22,8 +22,8 @@ Encode = Callable[[Sequence[bytes]], list[Ids]]
 SAMPLE_BYTES = 256_000
 _TRICKY = (
     f"{END_OF_TEXT} don't I'LL \u00a0\u2003x\u3000 \x85\x1c\u2028y\r\n\t z  \n\n  a\u0301 e\u0308 \u0660\u0661 \u00b2"
-    "\u00bd \u2160 \u1e9e\u01c5 \u0e01\u0e33 \u0928\u094d \uac00\u1100 \U0001f468\u200d\U0001f469 \U00020000 \ufeff\u200b"
-    "\u00ad 12,345.6e-7"
+    "\u00bd\u2160 \u1e9e\u01c5 \u0e01\u0e33 \u0928\u094d \uac00\u1100 \U0001f468\u200d\U0001f469 \U00020000 \ufeff"
+    "\u200b\u00ad 12,345.6e-7"
 ).encode()
 
 

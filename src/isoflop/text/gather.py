@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from isoflop.core.card import Tally
@@ -19,7 +19,7 @@ from isoflop.text.shards import SHARD_BYTES, Entry, write_shard
 VERSION = 1
 """Another one when this stage's results change."""
 BATCH_BYTES = 1 << 23
-PIECE_BYTES = 1 << 28
+PIECE_BYTES = 1 << 24
 """Files are taken together up to this size."""
 _CUT = 64
 """A piece ends with one file in so many, told by its name: a file that comes or goes changes its own piece alone."""
@@ -50,7 +50,21 @@ class Files:
 def pieces(source: Source, files: Sequence[File], how: Refinement, *, keeps_rejects: bool) -> list[Piece]:
     """The source's files, in order, as pieces of work."""
     found = [Files(source.name, source.field, group, how, keeps_rejects) for group in _groups(files)]
-    return [Piece(key_of("gather", VERSION, argument), argument) for argument in found]
+    return [Piece(key_of("gather", VERSION, _seen(argument)), argument) for argument in found]
+
+
+def _seen(argument: Files) -> list[object]:
+    """All of the argument that its results depend on: of benchmarks their hashes, wherever they lie."""
+    how = argument.how
+    looked_for = how.benchmarks and (how.benchmarks.names, how.benchmarks.hashes.sha256)
+    return [
+        argument.source,
+        argument.field,
+        argument.files,
+        replace(how, benchmarks=None),
+        looked_for,
+        argument.keeps_rejects,
+    ]
 
 
 def _groups(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
@@ -108,10 +122,12 @@ class _Shard:
             self._refine()
 
     def _refine(self) -> None:
-        found, mended, redacted = refine([entry.data for entry in self.pending], self.argument.how)
-        self.tally.mended += mended
-        self.tally.redacted += redacted
-        for entry, one in zip(self.pending, found, strict=True):
+        done = refine([entry.data for entry in self.pending], self.argument.how)
+        self.tally.mended += done.mended
+        self.tally.redacted += done.redacted
+        self.tally.languages += done.languages
+        self.tally.find({name: sorted(items) for name, items in done.found.items()})
+        for entry, one in zip(self.pending, done.documents, strict=True):
             after = Entry(one.data, entry.source, entry.file, entry.place, one.reason or "")
             if one.reason is None:
                 self.kept.append(after)

@@ -8,7 +8,7 @@ Every arrow is a stage of `receipts`: a rerun does what changed, a kill costs a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Tally, Text
 from isoflop.core.errors import StudyError, TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import claimed, read_json, write_checked_json
+from isoflop.text.collect.items import items
 from isoflop.text.collect.sources import File, display, find
+from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
 from isoflop.text.dedup.near import SIMILAR
 from isoflop.text.dedup.partition import Clusters, Numbers, Shelf, find_clusters
 from isoflop.text.gather import Source, beginning, gather, pieces
@@ -47,6 +49,8 @@ class Recipe:
     similar: float | None = SIMILAR
     """Jaccard similarity from which one of two documents goes; None: only exact duplicates go."""
     keeps_rejects: bool = False
+    against: tuple[str, ...] = ()
+    """Files of benchmarks; documents that hold part of one are dropped."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,13 @@ def refine_text(
     families(recipe.refinement.rules)
     files = [find(source.inputs) for source in recipe.sources]
     with claimed(out):
+        stages = out / STAGES
+        how = replace(recipe.refinement, benchmarks=_benchmarks(recipe.against, stages))
         work = [
             piece
             for source, found in zip(recipe.sources, files, strict=True)
-            for piece in pieces(source, found, recipe.refinement, keeps_rejects=recipe.keeps_rejects)
+            for piece in pieces(source, found, how, keeps_rejects=recipe.keeps_rejects)
         ]
-        stages = out / STAGES
         gathered = carry_out(
             "gather", gather, work, stages / "gather", executor=executor, progress=lambda share: tell("gather", share)
         )
@@ -94,6 +99,8 @@ def refine_text(
             progress=lambda share: tell("sift", share),
         )
         card = _card(recipe, gathered, shelves, clusters, sifted, watts)
+        if how.benchmarks is not None:
+            card = replace(card, benchmarks=dict(zip(how.benchmarks.names, how.benchmarks.num_items, strict=True)))
         write_checked_json(out / CARD, codec.encode(card))
     return card
 
@@ -109,6 +116,16 @@ def load_card(out: Path) -> DataCard:
         raise StudyError(found, where=str(path), remedy="Prepare the text again")
     card: DataCard = codec.decode(DataCard, value, where=str(path))
     return card
+
+
+def _benchmarks(against: Sequence[str], stages: Path) -> Benchmarks | None:
+    """The files' items as a table of hashes; one benchmark a file, called by its name without endings."""
+    files = find(against) if against else []
+    named = [(Path(file.name).name.split(".")[0], items(file)) for file in files]
+    for (_, texts), file in zip(named, files, strict=True):
+        if not any(text.strip() for text in texts):
+            raise TextError("a benchmark without any text", where=file.name, remedy="Give jsonl, parquet or plain text")
+    return write_benchmarks(named, stages) if named else None
 
 
 def _nothing_left(recipe: Recipe, files: list[File], tally: Tally) -> TextError:

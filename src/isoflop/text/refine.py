@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isoflop.core.errors import TextError
 from isoflop.text.clean import clean
+from isoflop.text.dedup.contamination import Benchmarks, contaminations
+from isoflop.text.language import CHARS, language_of
 from isoflop.text.pii import redact
 from isoflop.text.quality.rules import FineWeb, GopherQuality, GopherRepetition, Rules, reasons
 from isoflop.text.quality.statistics import WordRule, statistics
@@ -31,6 +33,10 @@ class Refinement:
     rules: tuple[str, ...] = USUAL
     word_rule: WordRule = "whitespace"
     redacts: bool = True
+    languages: tuple[str, ...] | None = None
+    """Those that are kept, by ISO 639; empty: all, but they are told; None: nobody asks."""
+    benchmarks: Benchmarks | None = None
+    """Documents that hold part of one are dropped."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,20 @@ class Refined:
     """Why it is dropped; None where it is kept."""
 
 
+@dataclass
+class Batch:
+    """Documents and what was done to them."""
+
+    documents: list[Refined]
+    mended: Counter[str] = field(default_factory=Counter)
+    redacted: Counter[str] = field(default_factory=Counter)
+    """Counts by kind."""
+    languages: Counter[str] = field(default_factory=Counter)
+    """Documents that passed all before."""
+    found: dict[str, set[int]] = field(default_factory=dict)
+    """Items of benchmarks that stood in kept documents."""
+
+
 def families(names: Sequence[str]) -> list[Rules]:
     """The rules of these names. Raises `TextError` for an unknown one."""
     for name in names:
@@ -50,18 +70,40 @@ def families(names: Sequence[str]) -> list[Rules]:
     return [FAMILIES[name] for name in names]
 
 
-def refine(batch: Sequence[bytes], how: Refinement) -> tuple[list[Refined], Counter[str], Counter[str]]:
-    """The documents (UTF-8) one by one, and how much was mended and redacted, by kind."""
-    mended: Counter[str] = Counter()
-    redacted: Counter[str] = Counter()
+def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
+    """The documents (UTF-8) one by one."""
+    done = Batch([])
     texts = []
     for data in batch:
         text, counts = clean(data.decode())
-        mended += counts
+        done.mended += counts
         texts.append(text.encode())
     if how.redacts:
-        texts = [_redacted(*each, redacted) for each in zip(texts, shapes(Texts.of(texts)).tolist(), strict=True)]
-    return [Refined(data, reason) for data, reason in zip(texts, _reasons(texts, how), strict=True)], mended, redacted
+        found = shapes(Texts.of(texts)).tolist()
+        texts = [_redacted(*each, done.redacted) for each in zip(texts, found, strict=True)]
+    reasons = _reasons(texts, how)
+    if how.languages is not None:
+        reasons = [reason or _foreign(data, how.languages, done) for data, reason in zip(texts, reasons, strict=True)]
+    if how.benchmarks is not None:
+        reasons = [
+            reason or _benchmark(data, how.benchmarks, done) for data, reason in zip(texts, reasons, strict=True)
+        ]
+    done.documents = [Refined(data, reason) for data, reason in zip(texts, reasons, strict=True)]
+    return done
+
+
+def _foreign(data: bytes, wanted: Sequence[str], done: Batch) -> str | None:
+    language = language_of(data[: 8 * CHARS].decode(errors="ignore"))
+    done.languages[language] += 1
+    return f"language_{language}" if wanted and language not in wanted else None
+
+
+def _benchmark(data: bytes, benchmarks: Benchmarks, done: Batch) -> str | None:
+    """The reason of a contaminated document, whose items are noted."""
+    hits = contaminations(data, benchmarks)
+    for name, item in hits:
+        done.found.setdefault(name, set()).add(item)
+    return f"benchmark_{hits.most_common(1)[0][0][0]}" if hits else None
 
 
 def _redacted(data: bytes, found: int, redacted: Counter[str]) -> bytes:

@@ -34,15 +34,22 @@ def signatures(texts: Texts, *, seed: int = 1, num_hashes: int = NUM_HASHES) -> 
     return found
 
 
-def shingles(texts: Texts, index: int) -> Hashes:
-    """The distinct shingles of one document, sorted."""
+def shingles(texts: Texts, index: int, num_words: int = SHINGLE_WORDS) -> Hashes:
+    """The distinct shingles of one document, sorted: its runs of so many words, or of all where there are fewer."""
     start, end = texts.offsets[index], texts.offsets[index + 1]
     room = int(end - start) // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
-    num_words = _fold_words(texts.data, start, end, folded(), words)
-    fill_prefixes(words, num_words, prefixes)
+    count = _fold_words(texts.data, start, end, folded(), words)
+    fill_prefixes(words, count, prefixes)
     found = np.empty(room, dtype=np.uint64)
-    return np.unique(found[: _shingle_all(prefixes, num_words, found)])
+    return np.unique(found[: _shingle_all(prefixes, count, num_words, found)])
+
+
+def wholes(texts: Texts) -> tuple[Hashes, NDArray[np.int64]]:
+    """[documents] each: the one shingle that all words of a document are, and how many they are."""
+    found, counts = np.zeros(len(texts), dtype=np.uint64), np.zeros(len(texts), dtype=np.int64)
+    _whole_all(texts.data, texts.offsets, folded(), found, counts)
+    return found, counts
 
 
 @compiled
@@ -63,7 +70,26 @@ def _sign_all(
     for d in range(len(found)):
         num_words = _fold_words(data, offsets[d], offsets[d + 1], table, words)
         fill_prefixes(words, num_words, prefixes)
-        _minima(runs, _shingle_all(prefixes, num_words, runs), factors, terms, found[d])
+        _minima(runs, _shingle_all(prefixes, num_words, SHINGLE_WORDS, runs), factors, terms, found[d])
+
+
+@compiled
+def _whole_all(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    table: NDArray[np.uint16],
+    found: Hashes,
+    counts: NDArray[np.int64],
+) -> None:
+    longest = 0
+    for d in range(len(found)):
+        longest = max(longest, offsets[d + 1] - offsets[d])
+    room = longest // 2 + 2
+    words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
+    for d in range(len(found)):
+        counts[d] = _fold_words(data, offsets[d], offsets[d + 1], table, words)
+        fill_prefixes(words, counts[d], prefixes)
+        _shingle_all(prefixes, counts[d], counts[d], found[d : d + 1])
 
 
 @compiled
@@ -89,9 +115,9 @@ def _fold_words(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np
 
 
 @compiled
-def _shingle_all(prefixes: Hashes, num_words: int, found: Hashes) -> int:
+def _shingle_all(prefixes: Hashes, num_words: int, length: int, found: Hashes) -> int:
     """Fills the shingles' hashes and returns how many there are; fewer words than a shingle has are one."""
-    n = min(num_words, SHINGLE_WORDS)
+    n = min(num_words, length)
     if n == 0:
         return 0
     factor = power(n)
