@@ -242,6 +242,9 @@ def prepare(
     keep_similar: Annotated[bool, typer.Option("--keep-similar", help="Only exact duplicates go.")] = False,
     field: Annotated[str | None, typer.Option(help="The field or column of texts; text or content otherwise.")] = None,
     keep_rejects: Annotated[bool, typer.Option("--keep-rejects", help="Write what is dropped, with reasons.")] = False,
+    languages: Annotated[
+        str | None, typer.Option(help="Those to keep (en,de), or all: then they are only told.")
+    ] = None,
     against: Annotated[
         list[str] | None, typer.Option(help="A benchmark's file: what holds part of it is dropped. May be repeated.")
     ] = None,
@@ -265,6 +268,7 @@ def prepare(
         similar=None if keep_similar else similar,
         field=field,
         keeps_rejects=keep_rejects,
+        languages=languages,
         against=against or [],
         redacts=redact,
         vocab_size=vocab_size,

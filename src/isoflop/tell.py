@@ -139,7 +139,7 @@ def prepared_lines(answer: dict[str, Any]) -> str:
         for reason, count in sorted(answer["dropped"].items(), key=lambda item: -answer["dropped_bytes"][item[0]])
     ]
     lines.append(_funnel_line("kept", answer["num_documents"], answer["num_bytes"]))
-    for what in ("refused", "mended", "redacted"):
+    for what in ("refused", "mended", "redacted", "languages"):
         if found := answer[what]:
             lines.append(
                 f"{what}: " + ", ".join(f"{count:,} {kind}".replace("_", " ") for kind, count in found.items())

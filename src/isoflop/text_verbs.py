@@ -44,6 +44,7 @@ def prepare(
     keeps_rejects: bool,
     against: Sequence[str],
     redacts: bool,
+    languages: str | None,
     vocab_size: int | None,
     workers: int | None,
     seed: int,
@@ -55,13 +56,9 @@ def prepare(
         require_vocab_size(vocab_size)
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
-    recipe = Recipe(
-        (Source("text", tuple(inputs), field),),
-        Refinement(names, word_rule, redacts),
-        similar,
-        keeps_rejects,
-        tuple(absolute(each) for each in against),
-    )
+    refinement = Refinement(names, word_rule, redacts, _codes(languages))
+    sources = (Source("text", tuple(inputs), field),)
+    recipe = Recipe(sources, refinement, similar, keeps_rejects, tuple(absolute(each) for each in against))
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
     with Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
@@ -92,6 +89,7 @@ def told(card: DataCard, manifest: CorpusManifest | None) -> dict[str, Any]:
         "refusals": card.tally.refusals,
         "mended": dict(card.tally.mended),
         "redacted": dict(card.tally.redacted),
+        "languages": dict(card.tally.languages.most_common()),
         "benchmarks": {
             name: {"num_items": count, "num_found": len(card.tally.found.get(name, []))}
             for name, count in card.benchmarks.items()
@@ -137,6 +135,13 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
     shard = int((bounds <= document).sum()) - 1
     row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
     return {"document": document, "shard": card.shards[shard].file} | row
+
+
+def _codes(languages: str | None) -> tuple[str, ...] | None:
+    """Languages as a person names them: nothing, ``all``, or codes with commas between."""
+    if languages is None:
+        return None
+    return () if languages == "all" else tuple(code.strip() for code in languages.split(","))
 
 
 def _refuse_folder(out: Path) -> None:

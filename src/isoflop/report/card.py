@@ -30,7 +30,12 @@ def card_page(card: DataCard, manifest: CorpusManifest | None) -> str:
                 "funnel", "From raw to kept", figure("Bytes, by what became of them", funnel(card)), _sources(card)
             ),
             section("dropped", "What was dropped, and why", _dropped(card), _refused(card)),
-            section("documents", "How long documents are", figure("Documents read, by size in bytes", sizes(card))),
+            section(
+                "documents",
+                "How long documents are",
+                figure("Documents read, by size in bytes", sizes(card)),
+                _languages(card),
+            ),
             section("duplicates", "The largest clusters of near-duplicates", _clusters(card)),
             section("benchmarks", "Benchmarks found in the text", _benchmarks(card)),
             section("changes", "What was changed in the text", _changes(card)),
@@ -98,6 +103,14 @@ def _refused(card: DataCard) -> str:
     rows = [[reason, f"{count:,}"] for reason, count in card.tally.refused.most_common()]
     named = tag("p", f"Among them: {'; '.join(card.tally.refusals)}.")
     return tag("div", table(("files, parts and records not read", "count"), rows, numeric="tn"), named)
+
+
+def _languages(card: DataCard) -> str:
+    if not card.tally.languages:
+        return tag("p", "Languages were not asked for (--languages all).")
+    total = card.tally.languages.total()
+    rows = [[code, f"{count:,}", percent(count / total)] for code, count in card.tally.languages.most_common(12)]
+    return table(("language", "documents", "share"), rows, numeric="tnn")
 
 
 def _clusters(card: DataCard) -> str:
