@@ -5,13 +5,18 @@
     python benchmarks/text.py dedup --peer /tmp/peer/bin/python --out /tmp/text
 
 ``filters``: Gopher's quality and repetition rules, both sides with words between spaces. ``signatures``: MinHash alone.
-``dedup``: parquet in, kept documents out. Both sides run in this one call, one after the other, each as a process of
-its own with one thread; kernels are compiled before. Three rounds, medians. Some minutes each.
+``dedup``: parquet in, kept documents out. ``encode``: parquet to token ids, beside tokenizers with one
+tokenizer.json. ``read``: documents of parquet, jsonl, jsonl.zst and jsonl.gz. ``html``: pages to text, beside
+trafilatura.
+
+Both sides run in this one call, one after the other, each as a process of its own with one thread; kernels are compiled
+before. Three rounds, medians. Some minutes each.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import subprocess
@@ -20,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
+import zstandard
 
 from corpora import SHARED, save, stamp
 
@@ -30,14 +37,14 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "NUMBA", "OPENBLAS"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["filters", "signatures", "dedup"])
+    parser.add_argument("task", choices=list(COMPARISONS))
     parser.add_argument("--peer", type=Path, required=True, help="a Python that has datatrove")
-    parser.add_argument("--texts", type=Path, default=MIX)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    task, texts = arguments.task, arguments.texts
+    task = arguments.task
+    texts = PREPARED[task](arguments.out) if task in PREPARED else MIX
     side(sys.executable, "text_ours.py", task, texts, arguments.out)  # compiles
     ours = [side(sys.executable, "text_ours.py", task, texts, arguments.out) for _ in range(arguments.rounds)]
     theirs = [side(arguments.peer, "text_peer.py", task, texts, arguments.out) for _ in range(arguments.rounds)]
@@ -88,7 +95,57 @@ def of_dedup(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-COMPARISONS = {"filters": of_filters, "signatures": of_signatures, "dedup": of_dedup}
+def of_encode(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    return {"equal_documents": float(np.mean([a == b for a, b in zip(ours["ids"], theirs["ids"], strict=True)]))}
+
+
+def of_read(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    if ours["num_documents"] != theirs["num_documents"]:
+        raise RuntimeError(f"{ours['num_documents']} documents against {theirs['num_documents']}")
+    return {"ratios": {name: theirs["formats"][name] / seconds for name, seconds in ours["formats"].items()}}
+
+
+def of_html(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    return {"characters": ours["characters"], "peer_characters": theirs["characters"]}
+
+
+def with_tokenizer(out: Path) -> Path:
+    """The mix, and beside it ``tokenizer.json`` in ``out``."""
+    from isoflop.text.document import Document
+    from isoflop.text.tokenizer import choose_vocab_size, train_tokenizer
+
+    documents = [Document.of(text.encode()) for text in pq.read_table(MIX)["text"].to_pylist()]
+    size = choose_vocab_size(sum(document.num_bytes for document in documents))
+    (out / "tokenizer.json").write_text(train_tokenizer(documents, vocab_size=size).to_str())
+    return MIX
+
+
+def in_formats(out: Path) -> Path:
+    """The mix in a folder, in every format that both sides read."""
+    folder = out / "read"
+    folder.mkdir(exist_ok=True)
+    table = pq.read_table(MIX)
+    pq.write_table(table, folder / "texts.parquet", compression="zstd")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()).encode()
+    (folder / "texts.jsonl").write_bytes(lines)
+    (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines))
+    (folder / "texts.jsonl.zst").write_bytes(zstandard.compress(lines))
+    return folder
+
+
+COMPARISONS = {
+    "filters": of_filters,
+    "signatures": of_signatures,
+    "dedup": of_dedup,
+    "encode": of_encode,
+    "read": of_read,
+    "html": of_html,
+}
+PREPARED = {
+    "encode": with_tokenizer,
+    "read": in_formats,
+    "html": lambda out: SHARED / "html_sample_800" / "html800.parquet",
+}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +13,51 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from isoflop.text.collect.documents import documents
+from isoflop.text.collect.formats import Raw
+from isoflop.text.collect.sources import find
+from isoflop.text.collect.web import main_text
 from isoflop.text.dedup.minhash import shingles, signatures
 from isoflop.text.dedup.near import SIMILAR, jaccard, near_duplicates
+from isoflop.text.encode import encoder
 from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
 from isoflop.text.quality.statistics import statistics
 from isoflop.text.texts import Texts
+from isoflop.text.tokenizer import parse_tokenizer
 
 
 def main() -> None:
     task, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     pa.set_cpu_count(1)
     started = time.process_time()
+    found, later = TASKS[task](source, out)
+    print(json.dumps({"cpu_seconds": time.process_time() - started} | found | later()))
+
+
+def read(source: Path) -> tuple[Texts, pa.Table]:
     table = pq.read_table(source, columns=["text"], use_threads=False)
-    texts = Texts.of_arrow(table["text"].combine_chunks())
-    found, later = TASKS[task](texts, table, out)
-    print(json.dumps({"cpu_seconds": time.process_time() - started, "num_bytes": texts.num_bytes} | found | later()))
+    return Texts.of_arrow(table["text"].combine_chunks()), table
 
 
-def filters(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
+def filters(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    texts, _ = read(source)
     counted = statistics(texts)
     kinds = {"quality": [GopherQuality()], "repetition": [GopherRepetition()]}
-    return {name: reasons(rules, counted).tolist() for name, rules in kinds.items()}, dict
+    found = {name: reasons(rules, counted).tolist() for name, rules in kinds.items()}
+    return found | {"num_bytes": texts.num_bytes}, dict
 
 
-def sign(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
-    return {"num_documents": len(signatures(texts))}, dict
+def sign(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    texts, _ = read(source)
+    return {"num_documents": len(signatures(texts)), "num_bytes": texts.num_bytes}, dict
 
 
-def dedup(texts: Texts, table: pa.Table, out: Path) -> tuple[dict[str, Any], Any]:
+def dedup(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    texts, table = read(source)
     found = near_duplicates(texts)
     pq.write_table(table.filter(pa.array(~found.dropped)), out / "kept.parquet", compression="zstd")
-    return {"dropped": np.flatnonzero(found.dropped).tolist()}, lambda: truth(texts, found.clusters, found.similarities)
+    dropped = np.flatnonzero(found.dropped).tolist()
+    return {"dropped": dropped, "num_bytes": texts.num_bytes}, lambda: truth(texts, found.clusters, found.similarities)
 
 
 def truth(texts: Texts, clusters: np.ndarray, similarities: np.ndarray) -> dict[str, Any]:
@@ -76,7 +91,34 @@ def similar_pairs(texts: Texts) -> list[tuple[int, int]]:
     return sorted(pairs)
 
 
-TASKS = {"filters": filters, "signatures": sign, "dedup": dedup}
+def encode(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    """Of every document a hash of its ids, as both sides make it."""
+    texts = list(read(source)[0])
+    ids = encoder(parse_tokenizer((out / "tokenizer.json").read_text()), texts)(texts)
+    told = {"num_bytes": sum(map(len, texts))}
+    return told, lambda: {"ids": [zlib.crc32(one[:-1].astype("<u4").tobytes()) for one in ids]}
+
+
+def read_all(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    """Seconds by format; documents and bytes of all."""
+    seconds, count, size = {}, 0, 0
+    for file in find([source]):
+        started = time.process_time()
+        for item in documents(file):
+            if isinstance(item, Raw):
+                count += 1
+                size += len(item.data)
+        seconds[Path(file.path).name] = time.process_time() - started
+    return {"formats": seconds, "num_documents": count, "num_bytes": size}, dict
+
+
+def html(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    pages = pq.read_table(source, use_threads=False)["html"].cast(pa.large_binary()).to_pylist()
+    size = sum(len(main_text(page).decode()) for page in pages)
+    return {"num_bytes": sum(map(len, pages)), "characters": size}, dict
+
+
+TASKS = {"filters": filters, "signatures": sign, "dedup": dedup, "encode": encode, "read": read_all, "html": html}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import resource
 import shutil
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import datatrove.pipeline.filters.gopher_quality_filter as gopher_quality
 import datatrove.pipeline.filters.gopher_repetition_filter as gopher_repetition
 from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.dedup import minhash
-from datatrove.pipeline.readers import ParquetReader
+from datatrove.pipeline.readers import JsonlReader, ParquetReader
 from datatrove.pipeline.writers.jsonl import JsonlWriter
 from datatrove.utils import word_tokenizers
 
@@ -95,6 +96,38 @@ def dedup(source: Path, out: Path) -> dict[str, Any]:
     return {}
 
 
+def encode(source: Path, out: Path) -> dict[str, Any]:
+    """tokenizers alone: parquet to ids."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(out.parent / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    texts = pq.read_table(source, columns=["text"])["text"].to_pylist()
+    ids = [np.array(one.ids, dtype="<u4") for one in tokenizer.encode_batch_fast(texts)]
+    return {"ids": [zlib.crc32(one.tobytes()) for one in ids]}
+
+
+def read(source: Path, out: Path) -> dict[str, Any]:
+    seconds, count = {}, 0
+    for path in sorted(source.iterdir()):
+        kind = ParquetReader if path.suffix == ".parquet" else JsonlReader
+        started = cpu_seconds()
+        count += sum(1 for _ in kind(str(source), glob_pattern=path.name, text_key="text", id_key="id").run())
+        seconds[path.name] = cpu_seconds() - started
+    return {"formats": seconds, "num_documents": count}
+
+
+def html(source: Path, out: Path) -> dict[str, Any]:
+    """trafilatura with its defaults."""
+    import pyarrow.parquet as pq
+    from trafilatura import extract
+
+    pages = pq.read_table(source)["html"].to_pylist()
+    return {"characters": sum(len(extract(page) or "") for page in pages)}
+
+
 def results(out: Path) -> dict[str, Any]:
     """The numbers of the documents that it removed, read off what it wrote."""
     import pyarrow.parquet as pq
@@ -105,7 +138,7 @@ def results(out: Path) -> dict[str, Any]:
     return {"dropped": [places[json.loads(line)["id"]] for line in lines]}
 
 
-TASKS = {"filters": filters, "signatures": sign, "dedup": dedup}
+TASKS = {"filters": filters, "signatures": sign, "dedup": dedup, "encode": encode, "read": read, "html": html}
 
 
 if __name__ == "__main__":

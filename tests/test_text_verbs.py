@@ -136,3 +136,27 @@ def test_mistakes_are_told_in_a_line(texts: Path, tmp_path: Path, arguments: tup
         given += ["--out", str(tmp_path / "out")]
     run = isoflop(*given, "--quiet") if given[0] == "prepare" else isoflop(*given)
     assert run.returncode == 2 and told in run.stderr and run.stderr.count("\n") == 1, run.stderr
+
+
+def test_a_judge_learned_from_examples_drops_what_is_unlike_the_good(texts: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for i in range(8):
+        (bad / f"{i}.txt").write_text(" | ".join(["log in", "read more", "home", f"page {i}", "contact us"] * (3 + i)))
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    for path in [*sorted(texts.glob("05*.txt")), *sorted(bad.glob("[0-3].txt"))]:
+        shutil.copy(path, mixed / f"{path.parent.name}-{path.name}")
+    told = isoflop(
+        "judge", "--good", f"{texts}/00*.txt", "--bad", bad, "--out", tmp_path / "judge.safetensors", "--json"
+    )
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) | {"accuracy_left_out": 1.0} == json.loads(told.stdout)
+    out = tmp_path / "out"
+    run = isoflop(
+        "prepare", mixed, "--out", out, "--rules", "none", "--judge", tmp_path / "judge.safetensors", "--json"
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["dropped"] == {"low_quality": 4}
+    (tmp_path / "judge.safetensors").write_bytes(b"no")
+    assert isoflop("prepare", mixed, "--out", out, "--judge", tmp_path / "judge.safetensors").returncode == 2

@@ -245,6 +245,8 @@ def prepare(
     languages: Annotated[
         str | None, typer.Option(help="Those to keep (en,de), or all: then they are only told.")
     ] = None,
+    judge: Annotated[Path | None, typer.Option(help="What isoflop judge wrote; it asks for")] = None,
+    least: Annotated[float, typer.Option(min=0, max=1, help="this probability of being good.")] = 0.5,
     against: Annotated[
         list[str] | None, typer.Option(help="A benchmark's file: what holds part of it is dropped. May be repeated.")
     ] = None,
@@ -270,6 +272,8 @@ def prepare(
         keeps_rejects=keep_rejects,
         languages=languages,
         against=against or [],
+        judge=judge,
+        least=least,
         redacts=redact,
         vocab_size=vocab_size,
         workers=workers,
@@ -277,6 +281,23 @@ def prepare(
         quiet=quiet or as_json,
     )
     typer.echo(json.dumps(answer, indent=2) if as_json else prepared_lines(answer))
+
+
+@app.command(epilog="Example:  isoflop judge --good good/ --bad bad/ --out judge.safetensors")
+def judge(
+    good: Annotated[list[str], typer.Option(help="Files or folders of good documents. May be repeated.")],
+    bad: Annotated[list[str], typer.Option(help="And of bad ones.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the judge goes.")] = Path("judge.safetensors"),
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn from a handful of good and bad documents what to keep, for isoflop prepare --judge."""
+    with needs("text"):
+        from isoflop import text_verbs
+    from isoflop.tell import judge_lines
+
+    answer = text_verbs.learn(good, bad, out=out, seed=seed)
+    typer.echo(json.dumps(answer) if as_json else judge_lines(answer))
 
 
 @app.command(epilog="Example:  isoflop verify corpus/")

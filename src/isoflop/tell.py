@@ -168,3 +168,11 @@ def document_lines(answer: dict[str, Any]) -> str:
     """One document for a person."""
     where = " ".join(filter(None, (answer["file"], answer["place"])))
     return f"document {answer['document']} of {answer['shard']}, from {where}\n\n{answer['text']}"
+
+
+def judge_lines(answer: dict[str, Any]) -> str:
+    """A judge of quality for a person."""
+    return (
+        f"{answer['out']}: of {answer['num_good']} good and {answer['num_bad']} bad documents, each judged by what was "
+        f"learned without it, {answer['accuracy_left_out']:.0%} are told apart"
+    )

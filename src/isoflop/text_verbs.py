@@ -11,8 +11,8 @@ from typing import Any
 from isoflop.core import codec
 from isoflop.core.card import CARD, DataCard
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
+from isoflop.core.files import file_sha256, write_text
 from isoflop.core.files import verify as verify_file
-from isoflop.core.files import write_text
 from isoflop.core.products import CorpusManifest
 from isoflop.core.progress import Progress
 from isoflop.fleet.local import Local
@@ -25,8 +25,10 @@ from isoflop.text.demo import demo_files
 from isoflop.text.gather import Source
 from isoflop.text.pipeline import REJECTS, TEXT, Recipe, load_card, numbers_of, refine_text
 from isoflop.text.prepare import MANIFEST, TOKENIZER
+from isoflop.text.quality.classifier import load, save, train
 from isoflop.text.quality.statistics import WordRule
-from isoflop.text.refine import Refinement
+from isoflop.text.read import read
+from isoflop.text.refine import Judge, Refinement
 from isoflop.text.shards import read_shard
 from isoflop.text.tokenizer import require_vocab_size
 
@@ -43,6 +45,8 @@ def prepare(
     field: str | None,
     keeps_rejects: bool,
     against: Sequence[str],
+    judge: Path | None,
+    least: float,
     redacts: bool,
     languages: str | None,
     vocab_size: int | None,
@@ -56,7 +60,7 @@ def prepare(
         require_vocab_size(vocab_size)
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
-    refinement = Refinement(names, word_rule, redacts, _codes(languages))
+    refinement = Refinement(names, word_rule, redacts, judge and _judge(judge, least), _codes(languages))
     sources = (Source("text", tuple(inputs), field),)
     recipe = Recipe(sources, refinement, similar, keeps_rejects, tuple(absolute(each) for each in against))
     watts = detect_power().active_watts_per_core.central
@@ -74,6 +78,20 @@ def prepare(
         )
     write_text(out / CARD_PAGE, card_page(card, manifest))
     return {"out": str(out), "seconds": time.monotonic() - started} | told(card, manifest)
+
+
+def learn(good: Sequence[str], bad: Sequence[str], *, out: Path, seed: int) -> dict[str, Any]:
+    """Learns what is good from examples; the classifier goes to ``out``."""
+    examples = [[document.data for document in read(kind).documents] for kind in (good, bad)]
+    classifier = train(*examples, seed=seed)
+    save(out, classifier)
+    return {
+        "out": str(out),
+        "num_good": len(examples[0]),
+        "num_bad": len(examples[1]),
+        "accuracy_left_out": classifier.accuracy,
+        "area_left_out": classifier.area,
+    }
 
 
 def told(card: DataCard, manifest: CorpusManifest | None) -> dict[str, Any]:
@@ -142,6 +160,11 @@ def _codes(languages: str | None) -> tuple[str, ...] | None:
     if languages is None:
         return None
     return () if languages == "all" else tuple(code.strip() for code in languages.split(","))
+
+
+def _judge(path: Path, least: float) -> Judge:
+    load(path)  # refuses what is none
+    return Judge(path.absolute(), file_sha256(path), least)
 
 
 def _refuse_folder(out: Path) -> None:

@@ -54,17 +54,12 @@ def pieces(source: Source, files: Sequence[File], how: Refinement, *, keeps_reje
 
 
 def _seen(argument: Files) -> list[object]:
-    """All of the argument that its results depend on: of benchmarks their hashes, wherever they lie."""
+    """All of the argument that its results depend on: of benchmarks and judge what is in them, wherever they lie."""
     how = argument.how
+    judge = how.judge and (how.judge.sha256, how.judge.least)
     looked_for = how.benchmarks and (how.benchmarks.names, how.benchmarks.hashes.sha256)
-    return [
-        argument.source,
-        argument.field,
-        argument.files,
-        replace(how, benchmarks=None),
-        looked_for,
-        argument.keeps_rejects,
-    ]
+    plain = replace(how, benchmarks=None, judge=None)
+    return [argument.source, argument.field, argument.files, plain, judge, looked_for, argument.keeps_rejects]
 
 
 def _groups(files: Sequence[File]) -> Iterator[tuple[File, ...]]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
 from isoflop.core.errors import TextError
+from isoflop.core.files import verify
 from isoflop.text.clean import clean
 from isoflop.text.dedup.contamination import Benchmarks, contaminations
 from isoflop.text.language import CHARS, language_of
 from isoflop.text.pii import redact
+from isoflop.text.quality.classifier import Classifier, load
 from isoflop.text.quality.rules import FineWeb, GopherQuality, GopherRepetition, Rules, reasons
 from isoflop.text.quality.statistics import WordRule, statistics
 from isoflop.text.shapes import shapes
@@ -27,12 +31,24 @@ USUAL = ("gopher-quality", "gopher-repetition")
 
 
 @dataclass(frozen=True)
+class Judge:
+    """A classifier's file and what it asks of a document."""
+
+    path: Path
+    sha256: str
+    """Of the file: another classifier is another judge."""
+    least: float
+    """Probability of being good."""
+
+
+@dataclass(frozen=True)
 class Refinement:
     """What is asked for."""
 
     rules: tuple[str, ...] = USUAL
     word_rule: WordRule = "whitespace"
     redacts: bool = True
+    judge: Judge | None = None
     languages: tuple[str, ...] | None = None
     """Those that are kept, by ISO 639; empty: all, but they are told; None: nobody asks."""
     benchmarks: Benchmarks | None = None
@@ -82,6 +98,8 @@ def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
         found = shapes(Texts.of(texts)).tolist()
         texts = [_redacted(*each, done.redacted) for each in zip(texts, found, strict=True)]
     reasons = _reasons(texts, how)
+    if how.judge is not None:
+        reasons = _judged(texts, reasons, how.judge)
     if how.languages is not None:
         reasons = [reason or _foreign(data, how.languages, done) for data, reason in zip(texts, reasons, strict=True)]
     if how.benchmarks is not None:
@@ -90,6 +108,22 @@ def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
         ]
     done.documents = [Refined(data, reason) for data, reason in zip(texts, reasons, strict=True)]
     return done
+
+
+def _judged(texts: Sequence[bytes], reasons: Sequence[str | None], judge: Judge) -> list[str | None]:
+    """The reasons, and ``low_quality`` for what had none and is less likely good than asked."""
+    asked = [index for index, reason in enumerate(reasons) if reason is None]
+    found = list(reasons)
+    likely = _classifier(judge.path, judge.sha256).probabilities(Texts.of([texts[index] for index in asked]))
+    for index, probability in zip(asked, likely.tolist(), strict=True):
+        found[index] = "low_quality" if probability < judge.least else None
+    return found
+
+
+@cache
+def _classifier(path: Path, sha256: str) -> Classifier:
+    verify(path, sha256)
+    return load(path)
 
 
 def _foreign(data: bytes, wanted: Sequence[str], done: Batch) -> str | None:

@@ -73,7 +73,7 @@ def test_malformed_lines_are_named_and_the_rest_read() -> None:
     told = [str(item) for item in found if isinstance(item, Refused)]
     assert told == [
         "not JSON at line 2", "no text field at line 3", "a text that is none at line 4", "no text field at line 5",
-        "not UTF-8 at line 6", "not UTF-8 at line 7", "not JSON at line 8",
+        "not JSON at line 6", "not UTF-8 at line 7", "not JSON at line 8",
     ]  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+import orjson
 
 from isoflop.text.collect.streams import Blocks, Refused
 
@@ -137,15 +138,13 @@ def _of_json(line: bytes, number: int, field: str | None) -> Raw | Refused:
     place = f"line {number}"
     names = (field,) if field else TEXT_FIELDS
     try:
-        value = json.loads(line.decode())
+        value = orjson.loads(line)
         text = next((value[name] for name in names if name in value), None) if isinstance(value, dict) else None
         if isinstance(text, str):
             return Raw(text.encode(), place)
         return Refused("malformed_line", "no text field" if text is None else "a text that is none", place=place)
-    except UnicodeError:
-        return Refused("malformed_line", "not UTF-8", place=place)
-    except (ValueError, RecursionError):
-        return Refused("malformed_line", "not JSON", place=place)
+    except ValueError as error:
+        return Refused("malformed_line", "not UTF-8" if "UTF-8" in str(error) else "not JSON", place=place)
 
 
 def _decoded(blocks: Blocks) -> Iterator[str]:

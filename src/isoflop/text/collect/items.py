@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
+
+import orjson
 
 from isoflop.text.collect.documents import documents
 from isoflop.text.collect.formats import Raw
@@ -46,7 +47,7 @@ def _lines(file: File) -> Iterator[Any]:
         return
     for line in data.split(b"\n"):
         try:
-            yield json.loads(line)
+            yield orjson.loads(line)
         except ValueError:
             continue
 

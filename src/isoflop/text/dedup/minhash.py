@@ -39,7 +39,7 @@ def shingles(texts: Texts, index: int, num_words: int = SHINGLE_WORDS) -> Hashes
     start, end = texts.offsets[index], texts.offsets[index + 1]
     room = int(end - start) // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
-    count = _fold_words(texts.data, start, end, folded(), words)
+    count = fold_words(texts.data, start, end, folded(), words)
     fill_prefixes(words, count, prefixes)
     found = np.empty(room, dtype=np.uint64)
     return np.unique(found[: _shingle_all(prefixes, count, num_words, found)])
@@ -68,7 +68,7 @@ def _sign_all(
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
     runs = np.empty(room, dtype=np.uint64)
     for d in range(len(found)):
-        num_words = _fold_words(data, offsets[d], offsets[d + 1], table, words)
+        num_words = fold_words(data, offsets[d], offsets[d + 1], table, words)
         fill_prefixes(words, num_words, prefixes)
         _minima(runs, _shingle_all(prefixes, num_words, SHINGLE_WORDS, runs), factors, terms, found[d])
 
@@ -87,13 +87,13 @@ def _whole_all(
     room = longest // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
     for d in range(len(found)):
-        counts[d] = _fold_words(data, offsets[d], offsets[d + 1], table, words)
+        counts[d] = fold_words(data, offsets[d], offsets[d + 1], table, words)
         fill_prefixes(words, counts[d], prefixes)
         _shingle_all(prefixes, counts[d], counts[d], found[d : d + 1])
 
 
 @compiled
-def _fold_words(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.uint16], words: Hashes) -> int:
+def fold_words(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.uint16], words: Hashes) -> int:
     """Fills the hashes of the folded words; returns how many there are. A run of digits is one digit."""
     num_words, word, digit = 0, EMPTY, False
     i = start
