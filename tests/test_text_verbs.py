@@ -145,13 +145,13 @@ def test_a_judge_learned_from_examples_drops_what_is_unlike_the_good(texts: Path
         (bad / f"{i}.txt").write_text(" | ".join(["log in", "read more", "home", f"page {i}", "contact us"] * (3 + i)))
     mixed = tmp_path / "mixed"
     mixed.mkdir()
-    for path in [*sorted(texts.glob("05*.txt")), *sorted(bad.glob("[0-3].txt"))]:
+    for path in [*sorted(texts.glob("0[45]*.txt")), *sorted(bad.glob("[0-3].txt"))]:
         shutil.copy(path, mixed / f"{path.parent.name}-{path.name}")
     told = isoflop(
         "judge", "--good", f"{texts}/00*.txt", "--bad", bad, "--out", tmp_path / "judge.safetensors", "--json"
     )
     assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) | {"accuracy_left_out": 1.0} == json.loads(told.stdout)
+    assert json.loads(told.stdout)["accuracy_left_out"] == 1
     out = tmp_path / "out"
     run = isoflop(
         "prepare", mixed, "--out", out, "--rules", "none", "--judge", tmp_path / "judge.safetensors", "--json"

@@ -60,7 +60,7 @@ def prepare(
         require_vocab_size(vocab_size)
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
-    refinement = Refinement(names, word_rule, redacts, judge and _judge(judge, least), _codes(languages))
+    refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
     sources = (Source("text", tuple(inputs), field),)
     recipe = Recipe(sources, refinement, similar, keeps_rejects, tuple(absolute(each) for each in against))
     watts = detect_power().active_watts_per_core.central
@@ -152,7 +152,7 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
         raise TextError(f"no document {document}", where=str(folder), remedy=f"Choose one from 0 to {bounds[-1] - 1}")
     shard = int((bounds <= document).sum()) - 1
     row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
-    return {"document": document, "shard": card.shards[shard].file} | row
+    return {"document": document, "shard": card.shards[shard].file} | row | {"id": row["id"].hex()}
 
 
 def _codes(languages: str | None) -> tuple[str, ...] | None:
@@ -162,7 +162,9 @@ def _codes(languages: str | None) -> tuple[str, ...] | None:
     return () if languages == "all" else tuple(code.strip() for code in languages.split(","))
 
 
-def _judge(path: Path, least: float) -> Judge:
+def _judge(path: Path | None, least: float) -> Judge | None:
+    if path is None:
+        return None
     load(path)  # refuses what is none
     return Judge(path.absolute(), file_sha256(path), least)
 

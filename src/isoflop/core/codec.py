@@ -6,19 +6,22 @@ import dataclasses
 import types
 import typing
 from collections import Counter
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """A JSON-ready copy of dataclasses, mappings, sequences and scalars."""
+    """A JSON-ready copy of dataclasses, mappings, sequences, scalars and paths."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
+    if isinstance(value, PurePath):
+        return str(value)
     if hasattr(value, "item") and not isinstance(value, (str, bytes)):
         return value.item()  # a numpy scalar
     return value

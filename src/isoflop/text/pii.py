@@ -26,8 +26,8 @@ class Recogniser:
     """Whether what the pattern found is one."""
     hints: tuple[str, ...] = ("",)
     """Texts with none of these have none,"""
-    shape: int = shapes.ALL
-    """nor have those without this shape of numbers."""
+    shape: int = 0
+    """nor have those without this shape of numbers, if there is one."""
 
 
 def redact(text: str, found: int = shapes.ALL) -> tuple[str, Counter[str]]:
@@ -37,7 +37,7 @@ def redact(text: str, found: int = shapes.ALL) -> tuple[str, Counter[str]]:
     """
     counts: Counter[str] = Counter()
     for recogniser in RECOGNISERS:
-        if recogniser.shape & found and any(hint in text for hint in recogniser.hints):
+        if (not recogniser.shape or recogniser.shape & found) and any(hint in text for hint in recogniser.hints):
             text = _replaced(text, recogniser, counts)
     return text, counts
 

@@ -53,7 +53,8 @@ class Features:
         """[places]: the sum of ``errors`` [documents] times the documents."""
         counts = np.diff(self.bounds)
         each = np.repeat(errors / np.sqrt(np.maximum(counts, 1)), counts)
-        return np.bincount(self.places, weights=each, minlength=NUM_PLACES)
+        summed: Vector = np.bincount(self.places, weights=each, minlength=NUM_PLACES).astype(np.float64)
+        return summed
 
     def of(self, documents: NDArray[np.int64]) -> Features:
         parts = [self.places[self.bounds[d] : self.bounds[d + 1]] for d in documents]
