@@ -253,6 +253,9 @@ def prepare(
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
     vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")] = None,
+    on: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Where the work is done: here, or by nodes that see --out.")
+    ] = "local",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the split.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -277,6 +280,7 @@ def prepare(
         redacts=redact,
         vocab_size=vocab_size,
         workers=workers,
+        on=on,
         seed=seed,
         quiet=quiet or as_json,
     )

@@ -6,16 +6,19 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from isoflop.core import codec
 from isoflop.core.card import CARD, DataCard
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
+from isoflop.core.executor import Executor
 from isoflop.core.files import file_sha256, write_text
 from isoflop.core.files import verify as verify_file
 from isoflop.core.products import CorpusManifest
 from isoflop.core.progress import Progress
 from isoflop.fleet.local import Local
+from isoflop.fleet.ray import Ray
+from isoflop.fleet.slurm import Slurm
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.power import detect_power
 from isoflop.report.card import card_page
@@ -51,6 +54,7 @@ def prepare(
     languages: str | None,
     vocab_size: int | None,
     workers: int | None,
+    on: Literal["local", "ray", "slurm"],
     seed: int,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def prepare(
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
     with Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
-        card = refine_text(recipe, out, executor=Local(workers or usable_cores()), watts=watts, tell=_told(progress))
+        card = refine_text(recipe, out, executor=_executor(on, workers, out), watts=watts, tell=_told(progress))
         progress.stage("tokenize")
         manifest = text.prepare(
             [out],
@@ -153,6 +157,14 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
     shard = int((bounds <= document).sum()) - 1
     row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
     return {"document": document, "shard": card.shards[shard].file} | row | {"id": row["id"].hex()}
+
+
+def _executor(on: str, workers: int | None, out: Path) -> Executor:
+    if on == "ray":
+        return Ray(num_processes=workers)
+    if on == "slurm":
+        return Slurm(out / "stages" / "jobs", num_processes=workers)
+    return Local(workers or usable_cores())
 
 
 def _codes(languages: str | None) -> tuple[str, ...] | None:
