@@ -4,8 +4,8 @@
 
 Documents of novels, manuals and speeches that pass the rules and are like no other are taken out of the mix first. What
 is left is given to ``isoflop run`` as it is, and, prepared, once more; the prepared study's budget is shorter by what
-the preparation took. Both models then score the documents that were taken out. The bar: fewer bits per byte on all three
-kinds. Takes twice the budget and a minute.
+the preparation took. Both models then score the documents that were taken out. The bar: fewer bits per byte on all
+three kinds. Takes twice the budget and a minute.
 """
 
 from __future__ import annotations

@@ -228,6 +228,9 @@ def measure(as_json: Json = False) -> None:
 )
 def prepare(
     texts: TextsArgument = None,
+    mix: Annotated[
+        Path | None, typer.Option(help="A TOML file of sources and their weights, instead of texts.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make, or to go on with.")] = Path("corpus"),
     rules: Annotated[
         str, typer.Option(help="What documents must pass: gopher-quality, gopher-repetition, fineweb; or none.")
@@ -267,6 +270,7 @@ def prepare(
 
     answer = text_verbs.prepare(
         texts or [],
+        mix=mix,
         out=out,
         rules=rules,
         word_rule=words,

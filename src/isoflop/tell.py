@@ -149,6 +149,10 @@ def prepared_lines(answer: dict[str, Any]) -> str:
         f"benchmark {name}: {each['num_found']:,} of {each['num_items']:,} items stood in the text"
         for name, each in answer["benchmarks"].items()
     ]
+    lines += [
+        f"source {each['source']}: {each['share']:.1%} of the text, {each['used']:.1%} of it used"
+        for each in answer["mixture"]
+    ]
     if "tokens" in answer:
         train, val, test = (format_si(answer["tokens"][name]).strip() for name in ("train", "val", "test"))
         lines.append(

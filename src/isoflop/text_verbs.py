@@ -26,6 +26,7 @@ from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute
 from isoflop.text.demo import demo_files
 from isoflop.text.gather import Source
+from isoflop.text.mixture import read_mix
 from isoflop.text.pipeline import REJECTS, TEXT, Recipe, load_card, numbers_of, refine_text
 from isoflop.text.prepare import MANIFEST, TOKENIZER
 from isoflop.text.quality.classifier import load, save, train
@@ -41,6 +42,7 @@ CARD_PAGE = "card.html"
 def prepare(
     texts: Sequence[str],
     *,
+    mix: Path | None,
     out: Path,
     rules: str,
     word_rule: WordRule,
@@ -62,10 +64,9 @@ def prepare(
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)
-    inputs = [absolute(each) for each in texts or map(str, demo_files())]
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
-    sources = (Source("text", tuple(inputs), field),)
+    sources = _sources(texts, mix, field)
     recipe = Recipe(sources, refinement, similar, keeps_rejects, tuple(absolute(each) for each in against))
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
@@ -116,6 +117,7 @@ def told(card: DataCard, manifest: CorpusManifest | None) -> dict[str, Any]:
             name: {"num_items": count, "num_found": len(card.tally.found.get(name, []))}
             for name, count in card.benchmarks.items()
         },
+        "mixture": codec.encode(card.mixture),
         "num_clusters": card.num_clusters,
         "cpu_seconds": sum(cost.cpu_seconds for cost in card.costs),
         "joules": sum(cost.joules for cost in card.costs),
@@ -157,6 +159,16 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
     shard = int((bounds <= document).sum()) - 1
     row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
     return {"document": document, "shard": card.shards[shard].file} | row | {"id": row["id"].hex()}
+
+
+def _sources(texts: Sequence[str], mix: Path | None, field: str | None) -> tuple[Source, ...]:
+    """What a person named: a mixture, texts, or nothing, which is the demo. Raises `TextError` for both."""
+    if mix is not None and texts:
+        raise TextError("both texts and a mixture were given", remedy="Name the texts in the mixture's file")
+    if mix is not None:
+        return read_mix(mix)
+    inputs = [absolute(each) for each in texts or map(str, demo_files())]
+    return (Source("text", tuple(inputs), field),)
 
 
 def _executor(on: str, workers: int | None, out: Path) -> Executor:

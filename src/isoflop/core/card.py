@@ -114,6 +114,20 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A source's part in a mixture."""
+
+    source: str
+    weight: float
+    num_bytes: int
+    """That it has, clean and without duplicates."""
+    share: float
+    """Of the mixture's bytes."""
+    used: float
+    """Of its own bytes."""
+
+
+@dataclass(frozen=True)
 class DataCard:
     version: int
     sources: list[str]
@@ -128,6 +142,8 @@ class DataCard:
     costs: list[StageCost]
     benchmarks: dict[str, int] = field(default_factory=dict)
     """Of each that was looked for, how many items it has; `Tally.found` has those that were found."""
+    mixture: list[Share] = field(default_factory=list)
+    """Where weights were given."""
 
     @property
     def num_documents(self) -> int:

@@ -81,7 +81,10 @@ def _sources(card: DataCard) -> str:
     rows = [
         [name, f"{size / 1e6:.2f}", percent(size / total)] for name, size in card.tally.bytes_by_source.most_common()
     ]
-    return table(("source", "MB kept", "share"), rows, numeric="tnn")
+    used = {share.source: share for share in card.mixture}
+    for row in rows:
+        row += [significant(used[row[0]].weight), percent(used[row[0]].used)] if row[0] in used else ["", "100.0 %"]
+    return table(("source", "MB kept", "share", "weight", "of it used"), rows, numeric="tnnnn")
 
 
 def _dropped(card: DataCard) -> str:

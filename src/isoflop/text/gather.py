@@ -34,6 +34,8 @@ class Source:
     inputs: tuple[str, ...]
     field: str | None = None
     """The field or column that holds the text; None: the usual ones."""
+    weight: float | None = None
+    """Of its bytes in a mixture; None: all of them are used."""
 
 
 @dataclass(frozen=True)

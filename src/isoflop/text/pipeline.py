@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoflop.core import codec
-from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Tally, TextShard
+from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Share, Tally, TextShard
 from isoflop.core.errors import StudyError, TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import claimed, read_json, write_checked_json
@@ -26,6 +26,7 @@ from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
 from isoflop.text.dedup.near import SIMILAR
 from isoflop.text.dedup.partition import Clusters, Numbers, Shelf, find_clusters
 from isoflop.text.gather import Source, beginning, gather, pieces
+from isoflop.text.mixture import chosen, shares
 from isoflop.text.read import nothing_found
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
 from isoflop.text.refine import Refinement, families
@@ -62,6 +63,8 @@ class _Sifting:
     """[documents]"""
     is_copy: NDArray[np.bool_]
     """[documents]: exact duplicates of an earlier one."""
+    used: float
+    """Of the documents that stay, by the mixture."""
     keeps_rejects: bool
 
 
@@ -86,23 +89,55 @@ def refine_text(
         gathered = carry_out(
             "gather", gather, work, stages / "gather", executor=executor, progress=lambda share: tell("gather", share)
         )
-        shelves = [Shelf(gathered.folder, shard) for shard in gathered.outputs if not shard.file.endswith(REJECTS)]
+        sources, shelves = _shelves(work, gathered)
         if not shelves:
             raise _nothing_left(recipe, [file for found in files for file in found], gathered.tally)
         clusters = find_clusters(shelves, stages, similar=recipe.similar, executor=executor, progress=tell)
+        mixture = _mixture(recipe, sources, shelves, clusters)
+        used = {share.source: share.used for share in mixture}
         sifted = carry_out(
             "sift",
             sift,
-            _siftings(shelves, clusters, recipe),
+            _siftings(shelves, [used.get(source, 1.0) for source in sources], clusters, recipe),
             out / TEXT,
             executor=executor,
             progress=lambda share: tell("sift", share),
         )
-        card = _card(recipe, gathered, shelves, clusters, sifted, watts)
+        card = replace(_card(recipe, gathered, shelves, clusters, sifted, watts), mixture=mixture)
         if how.benchmarks is not None:
             card = replace(card, benchmarks=dict(zip(how.benchmarks.names, how.benchmarks.num_items, strict=True)))
         write_checked_json(out / CARD, codec.encode(card))
     return card
+
+
+def _shelves(work: Sequence[Piece], gathered: Done) -> tuple[list[str], list[Shelf]]:
+    """The shards of documents that passed, and of each the source: a piece of work has one alone."""
+    both = [
+        (piece.argument.source, Shelf(gathered.folder, shard))
+        for piece, receipts in zip(work, gathered.receipts, strict=True)
+        for receipt in receipts
+        for shard in receipt.portion.outputs
+        if not shard.file.endswith(REJECTS)
+    ]
+    return [source for source, _ in both], [shelf for _, shelf in both]
+
+
+def _mixture(recipe: Recipe, sources: Sequence[str], shelves: Sequence[Shelf], clusters: Clusters) -> list[Share]:
+    """What the sources' weights come to; nothing where none has one. Raises `TextError` for a source without text."""
+    weights = {source.name: source.weight for source in recipe.sources if source.weight is not None}
+    if not weights:
+        return []
+    num_bytes = dict.fromkeys(weights, 0)
+    first = 0
+    for source, shelf in zip(sources, shelves, strict=True):
+        sizes = np.array(read_shard(shelf.folder, shelf.shard, ["num_bytes"])["num_bytes"].to_pylist(), dtype=np.int64)
+        numbers = np.arange(first, first + len(sizes))
+        num_bytes[source] += int(sizes[clusters.near[numbers] == numbers].sum())
+        first += len(sizes)
+    for name, size in num_bytes.items():
+        if not size:
+            raise TextError(f"nothing is left of source {name!r}", remedy="Leave it out, or ask for fewer --rules")
+    return shares(num_bytes, weights)
 
 
 def load_card(out: Path) -> DataCard:
@@ -137,15 +172,15 @@ def _nothing_left(recipe: Recipe, files: list[File], tally: Tally) -> TextError:
     return TextError(what, where=", ".join(map(display, inputs[:3])), remedy="Ask for fewer --rules, or none")
 
 
-def _siftings(shelves: Sequence[Shelf], clusters: Clusters, recipe: Recipe) -> list[Piece]:
+def _siftings(shelves: Sequence[Shelf], used: Sequence[float], clusters: Clusters, recipe: Recipe) -> list[Piece]:
     found, first = [], 0
     numbers = np.arange(len(clusters.near))
     stays, is_copy = clusters.near == numbers, clusters.exact != numbers
-    for shelf in shelves:
+    for shelf, part in zip(shelves, used, strict=True):
         span = slice(first, first + shelf.shard.num_documents)
-        argument = _Sifting(shelf, stays[span], is_copy[span], recipe.keeps_rejects)
+        argument = _Sifting(shelf, stays[span], is_copy[span], part, recipe.keeps_rejects)
         masks = [np.packbits(mask).tobytes().hex() for mask in (stays[span], is_copy[span])]
-        found.append(Piece(key_of("sift", VERSION, shelf.shard.sha256, masks, recipe.keeps_rejects), argument))
+        found.append(Piece(key_of("sift", VERSION, shelf.shard.sha256, masks, part, recipe.keeps_rejects), argument))
         first = span.stop
     return found
 
@@ -155,16 +190,18 @@ def sift(argument: _Sifting, outlet: Outlet) -> Iterator[Portion]:
     table = read_shard(argument.shelf.folder, argument.shelf.shard)
     tally = Tally()
     reasons = np.where(argument.is_copy, "exact_duplicate", "near_duplicate")
-    for row in np.flatnonzero(~argument.stays).tolist():
+    reasons[argument.stays] = "mixture"
+    stays = argument.stays & chosen(table["id"].to_pylist(), argument.used)
+    for row in np.flatnonzero(~stays).tolist():
         data = table["text"][row].as_py().encode()
         tally.drop(str(reasons[row]), len(data), beginning(data))
-    kept = table.filter(pa.array(argument.stays))
+    kept = table.filter(pa.array(stays))
     for source, size in zip(kept["source"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True):
         tally.bytes_by_source[source] += size
     outputs = [write_table(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept.num_rows else []
-    if argument.keeps_rejects and not argument.stays.all():
-        gone = table.filter(pa.array(~argument.stays))
-        told = pa.array(reasons[~argument.stays].tolist(), pa.string())
+    if argument.keeps_rejects and not stays.all():
+        gone = table.filter(pa.array(~stays))
+        told = pa.array(reasons[~stays].tolist(), pa.string())
         gone = gone.set_column(gone.schema.get_field_index("reason"), "reason", told)
         outputs.append(write_table(outlet.folder, f"{outlet.stem}{REJECTS}", gone))
     yield Portion(outputs, tally)
