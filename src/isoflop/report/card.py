@@ -78,12 +78,17 @@ def sizes(card: DataCard) -> Spec:
 
 def _sources(card: DataCard) -> str:
     total = max(card.num_bytes, 1)
-    rows = [
-        [name, f"{size / 1e6:.2f}", percent(size / total)] for name, size in card.tally.bytes_by_source.most_common()
-    ]
     used = {share.source: share for share in card.mixture}
-    for row in rows:
-        row += [significant(used[row[0]].weight), percent(used[row[0]].used)] if row[0] in used else ["", "100.0 %"]
+    rows = [
+        [
+            name,
+            f"{size / 1e6:.2f}",
+            percent(size / total),
+            significant(used[name].weight) if name in used else "",
+            percent(used[name].used) if name in used else percent(1),
+        ]
+        for name, size in card.tally.bytes_by_source.most_common()
+    ]
     return table(("source", "MB kept", "share", "weight", "of it used"), rows, numeric="tnnnn")
 
 
