@@ -243,6 +243,9 @@ def prepare(
         float, typer.Option(min=0.75, max=1, help="Jaccard similarity from which one of two documents goes.")
     ] = 0.8,
     keep_similar: Annotated[bool, typer.Option("--keep-similar", help="Only exact duplicates go.")] = False,
+    repeated_lines: Annotated[
+        int | None, typer.Option(min=2, help="Cut out lines of 20 bytes and more that stand in so many documents.")
+    ] = None,
     field: Annotated[str | None, typer.Option(help="The field or column of texts; text or content otherwise.")] = None,
     keep_rejects: Annotated[bool, typer.Option("--keep-rejects", help="Write what is dropped, with reasons.")] = False,
     languages: Annotated[
@@ -275,6 +278,7 @@ def prepare(
         rules=rules,
         word_rule=words,
         similar=None if keep_similar else similar,
+        most_documents=repeated_lines,
         field=field,
         keeps_rejects=keep_rejects,
         languages=languages,

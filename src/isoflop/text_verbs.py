@@ -47,6 +47,7 @@ def prepare(
     rules: str,
     word_rule: WordRule,
     similar: float | None,
+    most_documents: int | None,
     field: str | None,
     keeps_rejects: bool,
     against: Sequence[str],
@@ -67,7 +68,7 @@ def prepare(
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
     sources = _sources(texts, mix, field)
-    recipe = Recipe(sources, refinement, similar, keeps_rejects, tuple(absolute(each) for each in against))
+    recipe = Recipe(sources, refinement, similar, keeps_rejects, most_documents, tuple(map(absolute, against)))
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
     with Progress(remaining=lambda: math.inf, quiet=quiet) as progress:

@@ -17,8 +17,8 @@ class Ray:
     """An `Executor`; every node must see the same folders."""
 
     def __init__(self, address: str | None = None, *, num_processes: int | None = None) -> None:
-        """``address`` of a running cluster, or ``RAY_ADDRESS``; without either, one of ``num_processes`` starts here for
-        this process only."""
+        """``address`` of a running cluster, or ``RAY_ADDRESS``; without either, one of ``num_processes`` starts here,
+        for this process only."""
         self.address, self.num_processes = address or os.environ.get("RAY_ADDRESS"), num_processes
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:

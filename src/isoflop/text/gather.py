@@ -14,7 +14,7 @@ from isoflop.text.collect.sources import File, read_errors
 from isoflop.text.collect.streams import Refused
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.refine import Refinement, refine
-from isoflop.text.shards import SHARD_BYTES, Entry, write_shard
+from isoflop.text.shards import SHARD_BYTES, Entry, beginning, write_shard
 
 VERSION = 1
 """Another one when this stage's results change."""
@@ -23,7 +23,6 @@ PIECE_BYTES = 1 << 24
 """Files are taken together up to this size."""
 _CUT = 64
 """A piece ends with one file in so many, told by its name: a file that comes or goes changes its own piece alone."""
-SAMPLE_CHARS = 300
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,3 @@ class _Shard:
         if self.rejects:
             outputs.append(write_shard(outlet.folder, f"{outlet.stem}-rejects.parquet", self.rejects))
         return Portion(outputs, self.tally, position, is_last)
-
-
-def beginning(data: bytes) -> str:
-    """The first characters of a text, for people to look at."""
-    return data[: 4 * SAMPLE_CHARS].decode(errors="ignore")[:SAMPLE_CHARS]

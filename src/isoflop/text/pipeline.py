@@ -23,14 +23,15 @@ from isoflop.core.files import claimed, read_json, write_checked_json
 from isoflop.text.collect.items import items
 from isoflop.text.collect.sources import File, display, find
 from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
+from isoflop.text.dedup.lines import cut_lines
 from isoflop.text.dedup.near import SIMILAR
 from isoflop.text.dedup.partition import Clusters, Numbers, Shelf, find_clusters
-from isoflop.text.gather import Source, beginning, gather, pieces
+from isoflop.text.gather import Source, gather, pieces
 from isoflop.text.mixture import chosen, shares
 from isoflop.text.read import nothing_found
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
 from isoflop.text.refine import Refinement, families
-from isoflop.text.shards import read_shard, write_table
+from isoflop.text.shards import beginning, read_shard, write_table
 
 STAGES, TEXT = "stages", "text"
 REJECTS = "-rejects.parquet"
@@ -50,6 +51,8 @@ class Recipe:
     similar: float | None = SIMILAR
     """Jaccard similarity from which one of two documents goes; None: only exact duplicates go."""
     keeps_rejects: bool = False
+    most_documents: int | None = None
+    """A line that stands in so many documents or more is cut out of all; None: lines are not compared."""
     against: tuple[str, ...] = ()
     """Files of benchmarks; documents that hold part of one are dropped."""
 
@@ -92,6 +95,11 @@ def refine_text(
         sources, shelves = _shelves(work, gathered)
         if not shelves:
             raise _nothing_left(recipe, [file for found in files for file in found], gathered.tally)
+        cut: list[Done] = []
+        if recipe.most_documents is not None:
+            left, cut = cut_lines(shelves, stages, least=recipe.most_documents, executor=executor, progress=tell)
+            sources = [source for source, shelf in zip(sources, left, strict=True) if shelf is not None]
+            shelves = [shelf for shelf in left if shelf is not None]
         clusters = find_clusters(shelves, stages, similar=recipe.similar, executor=executor, progress=tell)
         mixture = _mixture(recipe, sources, shelves, clusters)
         used = {share.source: share.used for share in mixture}
@@ -103,7 +111,8 @@ def refine_text(
             executor=executor,
             progress=lambda share: tell("sift", share),
         )
-        card = replace(_card(recipe, gathered, shelves, clusters, sifted, watts), mixture=mixture)
+        stages_done = [gathered, *cut, *clusters.stages, sifted]
+        card = replace(_card(recipe, shelves, clusters, sifted, stages_done, watts), mixture=mixture)
         if how.benchmarks is not None:
             card = replace(card, benchmarks=dict(zip(how.benchmarks.names, how.benchmarks.num_items, strict=True)))
         write_checked_json(out / CARD, codec.encode(card))
@@ -208,9 +217,9 @@ def sift(argument: _Sifting, outlet: Outlet) -> Iterator[Portion]:
 
 
 def _card(
-    recipe: Recipe, gathered: Done, shelves: Sequence[Shelf], clusters: Clusters, sifted: Done, watts: float
+    recipe: Recipe, shelves: Sequence[Shelf], clusters: Clusters, sifted: Done, stages: Sequence[Done], watts: float
 ) -> DataCard:
-    tally = Tally.total([gathered.tally, sifted.tally])
+    tally = Tally.total([done.tally for done in stages])
     sizes = np.bincount(clusters.near, minlength=len(clusters.near))
     largest = np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS]
     return DataCard(
@@ -225,7 +234,7 @@ def _card(
         ],
         num_clusters=int((sizes > 1).sum()),
         clusters=[_cluster(shelves, int(first), int(sizes[first])) for first in largest if sizes[first] > 1],
-        costs=[done.cost(watts) for done in (gathered, *clusters.stages, sifted)],
+        costs=[done.cost(watts) for done in stages],
     )
 
 

@@ -20,6 +20,7 @@ from isoflop.text.texts import Texts
 
 SHARD_BYTES = 1 << 26
 """A shard ends with the document that takes its text to this size."""
+_SAMPLE_CHARS = 300
 _COLUMNS = pa.schema(
     [
         ("id", pa.binary(DIGEST_BYTES)),
@@ -73,6 +74,11 @@ def read_shard(folder: Path, shard: TextShard, columns: list[str] | None = None)
     """Its documents; raises `CorruptFileError` where its bytes are not those that were written."""
     verify_once(folder / shard.file, shard.sha256)
     return pq.read_table(folder / shard.file, columns=columns, use_threads=False)
+
+
+def beginning(data: bytes) -> str:
+    """The first characters of a text, for people to look at."""
+    return data[: 4 * _SAMPLE_CHARS].decode(errors="ignore")[:_SAMPLE_CHARS]
 
 
 @dataclass(frozen=True, slots=True)

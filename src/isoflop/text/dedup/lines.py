@@ -1,0 +1,191 @@
+"""Lines that stand in many documents: navigation, licences, signatures. They are taken out of all of them.
+
+Two rounds, as for documents (`partition`): every shard counts in how many of its documents a line stands; the counts of
+a line are brought together by its hash, part by part, so that memory holds one part; what is frequent is then cut out
+of every shard. Lines are compared without the space around them, and only long ones: short ones are speech.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isoflop.core.card import Tally, TextShard
+from isoflop.core.executor import Executor
+from isoflop.core.files import read_array, write_array
+from isoflop.text.characters import compiled
+from isoflop.text.dedup.partition import Shelf
+from isoflop.text.hashing import EMPTY, Hashes, extended, mixed
+from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
+from isoflop.text.shards import Entry, beginning, read_shard, write_shard
+from isoflop.text.texts import Texts
+
+VERSION = 1
+"""Another one when results change."""
+MIN_LINE_BYTES = 20
+_PART_BITS = 4
+"""Counts are added up in 2^4 parts of the hashes' range."""
+_LINE_FEED, _SPACE = ord("\n"), ord(" ")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The counts of every shard, of which one part of the hashes is added up."""
+
+    counts: tuple[Shelf, ...]
+    number: int
+    least: int
+
+
+@dataclass(frozen=True)
+class Cutting:
+    shelf: Shelf
+    frequent: tuple[Shelf, ...]
+    """Files of the hashes of frequent lines."""
+
+
+def cut_lines(
+    shelves: Sequence[Shelf],
+    folder: Path,
+    *,
+    least: int,
+    executor: Executor,
+    progress: Callable[[str, float], None] = lambda stage, fraction: None,
+) -> tuple[list[Shelf | None], list[Done]]:
+    """Every shard without the lines that stand in ``least`` documents or more; None where nothing of it is left."""
+
+    def stage(name: str, work: Callable[..., Iterator[Portion]], pieces: list[Piece]) -> Done:
+        return carry_out(name, work, pieces, folder / name, executor=executor, progress=partial(progress, name))
+
+    counted = stage("count", count, [Piece(key_of("count", VERSION, s.shard.sha256), s) for s in shelves])
+    counts = tuple(Shelf(counted.folder, shard) for shard in counted.outputs)
+    hashes = [shelf.shard.sha256 for shelf in counts]
+    parts = [Part(counts, number, least) for number in range(1 << _PART_BITS)]
+    summed = stage(
+        "frequent", frequent, [Piece(key_of("frequent", VERSION, hashes, p.number, least), p) for p in parts]
+    )
+    found = tuple(Shelf(summed.folder, shard) for shard in summed.outputs)
+    wanted = [shelf.shard.sha256 for shelf in found]
+    cuttings = [Piece(key_of("cut", VERSION, s.shard.sha256, wanted), Cutting(s, found)) for s in shelves]
+    done = stage("cut", cut, cuttings)
+    left = [[Shelf(done.folder, shard) for r in receipts for shard in r.portion.outputs] for receipts in done.receipts]
+    return [each[0] if each else None for each in left], [counted, summed, done]
+
+
+def count(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
+    """Writes uint64 [2, lines]: the hash of each line of the shard, sorted, and the number of documents it stands in."""
+    texts = argument.texts()
+    room = int((texts.data == _LINE_FEED).sum()) + len(texts)
+    hashes, documents = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
+    num_lines = _hash_lines(texts.data, texts.offsets, hashes, documents)
+    order = np.lexsort((documents[:num_lines], hashes[:num_lines]))
+    hashes, documents = hashes[order], documents[order]
+    once = np.ones(num_lines, dtype=bool)
+    once[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
+    values, times = np.unique(hashes[once], return_counts=True)
+    yield _written(outlet, np.stack([values, times.astype(np.uint64)]))
+
+
+def frequent(argument: Part, outlet: Outlet) -> Iterator[Portion]:
+    """Writes the hashes, sorted, of one part's lines that stand in enough documents."""
+    parts = []
+    for shelf in argument.counts:
+        table = _array(shelf)
+        bounds = np.searchsorted(table[0] >> np.uint64(64 - _PART_BITS), [argument.number, argument.number + 1])
+        parts.append(table[:, bounds[0] : bounds[1]])
+    together = np.concatenate(parts, axis=1)
+    values, places = np.unique(together[0], return_inverse=True)
+    sums = np.bincount(places, weights=together[1].astype(np.float64), minlength=len(values))
+    yield _written(outlet, values[sums >= argument.least])
+
+
+def cut(argument: Cutting, outlet: Outlet) -> Iterator[Portion]:
+    """Writes the shard's documents without frequent lines; a document of nothing else is dropped."""
+    table = read_shard(argument.shelf.folder, argument.shelf.shard)
+    texts = Texts.of_arrow(table["text"].combine_chunks())
+    data, offsets = np.empty_like(texts.data), np.zeros(len(texts) + 1, dtype=np.int64)
+    hashes = np.concatenate([_array(shelf) for shelf in argument.frequent])
+    tally = Tally()
+    tally.mended["repeated_lines"] = int(_cut_all(texts.data, texts.offsets, hashes, data, offsets))
+    after = Texts(data, offsets)
+    kept = []
+    for before, left, row in zip(texts, after, table.drop_columns(["text"]).to_pylist(), strict=True):
+        if left.strip():
+            kept.append(Entry(left, row["source"], row["file"], row["place"]))
+        else:
+            tally.drop("repeated_lines_only", len(before), beginning(before))
+    yield Portion([write_shard(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept else [], tally)
+
+
+def _array(shelf: Shelf) -> NDArray[np.uint64]:
+    return read_array(shelf.folder / shelf.shard.file, shelf.shard.sha256)
+
+
+def _written(outlet: Outlet, array: NDArray[np.uint64]) -> Portion:
+    file = f"{outlet.stem}.npy"
+    return Portion([TextShard(file, write_array(outlet.folder / file, array), 0, array.nbytes)])
+
+
+@compiled
+def _hash_lines(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64], hashes: Hashes, documents: NDArray[np.int64]
+) -> int:
+    """Fills the hashes of long lines and whose they are; returns how many."""
+    n = 0
+    for d in range(len(offsets) - 1):
+        start = offsets[d]
+        for i in range(offsets[d], offsets[d + 1] + 1):
+            if i == offsets[d + 1] or data[i] == _LINE_FEED:
+                value = _line_hash(data, start, i)
+                if value != EMPTY:
+                    hashes[n], documents[n] = value, d
+                    n += 1
+                start = i + 1
+    return n
+
+
+@compiled
+def _cut_all(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    hashes: Hashes,
+    out: NDArray[np.uint8],
+    out_offsets: NDArray[np.int64],
+) -> int:
+    """Copies all lines, with their line feeds, but those whose hash is among ``hashes``; returns how many are not."""
+    num_cut, end = 0, 0
+    for d in range(len(offsets) - 1):
+        start = offsets[d]
+        for i in range(offsets[d], offsets[d + 1] + 1):
+            if i == offsets[d + 1] or data[i] == _LINE_FEED:
+                stop = min(i + 1, offsets[d + 1])
+                value = _line_hash(data, start, i)
+                place = np.searchsorted(hashes, value)
+                if value != EMPTY and place < len(hashes) and hashes[place] == value:
+                    num_cut += 1
+                else:
+                    out[end : end + stop - start] = data[start:stop]
+                    end += stop - start
+                start = stop
+        out_offsets[d + 1] = end
+    return num_cut
+
+
+@compiled
+def _line_hash(data: NDArray[np.uint8], start: int, end: int) -> np.uint64:
+    """Of the line without spaces and control characters around it; ``EMPTY`` for a short one."""
+    while start < end and data[start] <= _SPACE:
+        start += 1
+    while end > start and data[end - 1] <= _SPACE:
+        end -= 1
+    if end - start < MIN_LINE_BYTES:
+        return EMPTY
+    value = EMPTY
+    for i in range(start, end):
+        value = extended(value, np.int64(data[i]))
+    return mixed(value)
