@@ -27,13 +27,13 @@ from isoflop.text.collect.sources import absolute
 from isoflop.text.demo import demo_files
 from isoflop.text.gather import Source
 from isoflop.text.mixture import read_mix
-from isoflop.text.pipeline import REJECTS, TEXT, Recipe, load_card, numbers_of, refine_text
+from isoflop.text.pipeline import TEXT, Recipe, load_card, numbers_of, refine_text
 from isoflop.text.prepare import MANIFEST, TOKENIZER
 from isoflop.text.quality.classifier import load, save, train
 from isoflop.text.quality.statistics import WordRule
 from isoflop.text.read import read
 from isoflop.text.refine import Judge, Refinement
-from isoflop.text.shards import read_shard
+from isoflop.text.shards import REJECTS, read_shard
 from isoflop.text.tokenizer import require_vocab_size
 
 CARD_PAGE = "card.html"

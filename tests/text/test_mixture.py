@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from isoflop.core.errors import TextError
@@ -60,12 +61,16 @@ def test_the_scarcest_source_is_used_whole_and_shares_are_as_the_weights() -> No
     assert {name: share.share for name, share in found.items()} == pytest.approx({"a": 0.25, "b": 0.5, "c": 0.25})
 
 
+def part(ids: list[bytes], used: float) -> np.ndarray:
+    return chosen(ids, np.full(len(ids), used))
+
+
 def test_a_part_is_chosen_by_identity_alone() -> None:
     ids = [hashlib.blake2b(bytes([i % 256, i // 256]), digest_size=16).digest() for i in range(4000)]
-    some = chosen(ids, 0.3)
+    some = part(ids, 0.3)
     assert some.mean() == pytest.approx(0.3, abs=0.03)
-    assert chosen(ids[::-1], 0.3).tolist() == some[::-1].tolist()
-    assert not (some & ~chosen(ids, 0.5)).any() and chosen(ids, 1.0).all() and not chosen(ids, 0.0).any()
+    assert part(ids[::-1], 0.3).tolist() == some[::-1].tolist()
+    assert not (some & ~part(ids, 0.5)).any() and part(ids, 1.0).all() and not part(ids, 0.0).any()
 
 
 def test_a_text_is_mixed_by_weights(tmp_path: Path) -> None:

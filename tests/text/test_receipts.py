@@ -8,7 +8,7 @@ import pytest
 from isoflop.core.card import Tally, TextShard
 from isoflop.core.files import write_bytes
 from isoflop.fleet.local import Local
-from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
+from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
 
 LOG = "log"
 
@@ -32,7 +32,7 @@ def work(argument: tuple[str, int, int | None], outlet: Outlet) -> Iterator[Port
 
 def done(folder: Path, *arguments: tuple[str, int, int | None], num_processes: int = 1) -> Done:
     pieces = [Piece(key_of("work", argument[:2]), argument) for argument in arguments]
-    return carry_out("work", work, pieces, folder / "stage", executor=Local(num_processes))
+    return Workshop(folder, Local(num_processes)).carry_out("stage", work, pieces)
 
 
 def log(folder: Path) -> str:

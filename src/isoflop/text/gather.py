@@ -14,7 +14,7 @@ from isoflop.text.collect.sources import File, read_errors
 from isoflop.text.collect.streams import Refused
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.refine import Refinement, refine
-from isoflop.text.shards import SHARD_BYTES, Entry, beginning, write_shard
+from isoflop.text.shards import REJECTS, SHARD_BYTES, Entry, beginning, write_shard
 
 VERSION = 1
 """Another one when this stage's results change."""
@@ -137,5 +137,5 @@ class _Shard:
         self._refine()
         outputs = [write_shard(outlet.folder, f"{outlet.stem}.parquet", self.kept)] if self.kept else []
         if self.rejects:
-            outputs.append(write_shard(outlet.folder, f"{outlet.stem}-rejects.parquet", self.rejects))
+            outputs.append(write_shard(outlet.folder, f"{outlet.stem}{REJECTS}", self.rejects))
         return Portion(outputs, self.tally, position, is_last)

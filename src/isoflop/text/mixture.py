@@ -69,8 +69,8 @@ def shares(num_bytes: Mapping[str, int], weights: Mapping[str, float]) -> list[S
     ]
 
 
-def chosen(ids: list[bytes], used: float) -> NDArray[np.bool_]:
-    """[documents]: a part ``used`` of them, by their identities."""
+def chosen(ids: list[bytes], used: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[documents]: whether each is in a part ``used`` [documents] of all, by its identity."""
     places = np.array([int.from_bytes(digest[8:16], "little") for digest in ids], dtype=np.float64) / 2.0**64
     result: NDArray[np.bool_] = places < used
     return result

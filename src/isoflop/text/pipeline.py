@@ -7,19 +7,18 @@ Every arrow is a stage of `receipts`: a rerun does what changed, a kill costs a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from isoflop.core import codec
 from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Share, Tally, TextShard
 from isoflop.core.errors import StudyError, TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import claimed, read_json, write_checked_json
+from isoflop.text import sift
 from isoflop.text.collect.items import items
 from isoflop.text.collect.sources import File, display, find
 from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
@@ -27,16 +26,13 @@ from isoflop.text.dedup.lines import cut_lines
 from isoflop.text.dedup.near import SIMILAR
 from isoflop.text.dedup.partition import Clusters, Numbers, Shelf, find_clusters
 from isoflop.text.gather import Source, gather, pieces
-from isoflop.text.mixture import chosen, shares
+from isoflop.text.mixture import shares
 from isoflop.text.read import nothing_found
-from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
+from isoflop.text.receipts import Done, Piece, Workshop
 from isoflop.text.refine import Refinement, families
-from isoflop.text.shards import beginning, read_shard, write_table
+from isoflop.text.shards import REJECTS, beginning, read_shard
 
 STAGES, TEXT = "stages", "text"
-REJECTS = "-rejects.parquet"
-VERSION = 1
-"""Of the last stage; another one when its results change."""
 _NUM_CLUSTERS = 5
 
 Tell = Callable[[str, float], None]
@@ -57,20 +53,6 @@ class Recipe:
     """Files of benchmarks; documents that hold part of one are dropped."""
 
 
-@dataclass(frozen=True)
-class _Sifting:
-    """What the last stage is told of one shard."""
-
-    shelf: Shelf
-    stays: NDArray[np.bool_]
-    """[documents]"""
-    is_copy: NDArray[np.bool_]
-    """[documents]: exact duplicates of an earlier one."""
-    used: float
-    """Of the documents that stay, by the mixture."""
-    keeps_rejects: bool
-
-
 def refine_text(
     recipe: Recipe, out: Path, *, executor: Executor, watts: float, tell: Tell = lambda stage, fraction: None
 ) -> DataCard:
@@ -82,69 +64,52 @@ def refine_text(
     families(recipe.refinement.rules)
     files = [find(source.inputs) for source in recipe.sources]
     with claimed(out):
-        stages = out / STAGES
-        how = replace(recipe.refinement, benchmarks=_benchmarks(recipe.against, stages))
-        work = [
-            piece
-            for source, found in zip(recipe.sources, files, strict=True)
-            for piece in pieces(source, found, how, keeps_rejects=recipe.keeps_rejects)
-        ]
-        gathered = carry_out(
-            "gather", gather, work, stages / "gather", executor=executor, progress=lambda share: tell("gather", share)
-        )
-        sources, shelves = _shelves(work, gathered)
+        shop = Workshop(out / STAGES, executor, tell)
+        benchmarks = _benchmarks(recipe.against, shop.folder)
+        gathered = shop.carry_out("gather", gather, _gathering(recipe, files, benchmarks))
+        stages, shelves = [gathered], [Shelf(gathered.folder, shard) for shard in gathered.outputs if _is_kept(shard)]
         if not shelves:
             raise _nothing_left(recipe, [file for found in files for file in found], gathered.tally)
-        cut: list[Done] = []
         if recipe.most_documents is not None:
-            left, cut = cut_lines(shelves, stages, least=recipe.most_documents, executor=executor, progress=tell)
-            sources = [source for source, shelf in zip(sources, left, strict=True) if shelf is not None]
-            shelves = [shelf for shelf in left if shelf is not None]
-        clusters = find_clusters(shelves, stages, similar=recipe.similar, executor=executor, progress=tell)
-        mixture = _mixture(recipe, sources, shelves, clusters)
+            shelves, cutting = cut_lines(shelves, shop, least=recipe.most_documents)
+            stages += cutting
+        clusters = find_clusters(shelves, shop, similar=recipe.similar)
+        mixture = _mixture(recipe, shelves, clusters)
         used = {share.source: share.used for share in mixture}
-        sifted = carry_out(
-            "sift",
-            sift,
-            _siftings(shelves, [used.get(source, 1.0) for source in sources], clusters, recipe),
-            out / TEXT,
-            executor=executor,
-            progress=lambda share: tell("sift", share),
-        )
-        stages_done = [gathered, *cut, *clusters.stages, sifted]
-        card = replace(_card(recipe, shelves, clusters, sifted, stages_done, watts), mixture=mixture)
-        if how.benchmarks is not None:
-            card = replace(card, benchmarks=dict(zip(how.benchmarks.names, how.benchmarks.num_items, strict=True)))
+        sifting = sift.pieces(shelves, clusters, used, keeps_rejects=recipe.keeps_rejects)
+        sifted = shop.carry_out("sift", sift.sift, sifting, folder=out / TEXT)
+        stages += [*clusters.stages, sifted]
+        card = _card(recipe, benchmarks, mixture, stages, watts, *_largest(shelves, clusters))
         write_checked_json(out / CARD, codec.encode(card))
     return card
 
 
-def _shelves(work: Sequence[Piece], gathered: Done) -> tuple[list[str], list[Shelf]]:
-    """The shards of documents that passed, and of each the source: a piece of work has one alone."""
-    both = [
-        (piece.argument.source, Shelf(gathered.folder, shard))
-        for piece, receipts in zip(work, gathered.receipts, strict=True)
-        for receipt in receipts
-        for shard in receipt.portion.outputs
-        if not shard.file.endswith(REJECTS)
+def _gathering(recipe: Recipe, files: Sequence[Sequence[File]], benchmarks: Benchmarks | None) -> list[Piece]:
+    how = replace(recipe.refinement, benchmarks=benchmarks)
+    return [
+        piece
+        for source, found in zip(recipe.sources, files, strict=True)
+        for piece in pieces(source, found, how, keeps_rejects=recipe.keeps_rejects)
     ]
-    return [source for source, _ in both], [shelf for _, shelf in both]
 
 
-def _mixture(recipe: Recipe, sources: Sequence[str], shelves: Sequence[Shelf], clusters: Clusters) -> list[Share]:
+def _is_kept(shard: TextShard) -> bool:
+    return not shard.file.endswith(REJECTS)
+
+
+def _mixture(recipe: Recipe, shelves: Sequence[Shelf], clusters: Clusters) -> list[Share]:
     """What the sources' weights come to; nothing where none has one. Raises `TextError` for a source without text."""
     weights = {source.name: source.weight for source in recipe.sources if source.weight is not None}
     if not weights:
         return []
+    tables = [read_shard(shelf.folder, shelf.shard, ["source", "num_bytes"]) for shelf in shelves]
+    names = [name for table in tables for name in table["source"].to_pylist()]
+    sizes = [size for table in tables for size in table["num_bytes"].to_pylist()]
     num_bytes = dict.fromkeys(weights, 0)
-    first = 0
-    for source, shelf in zip(sources, shelves, strict=True):
-        sizes = np.array(read_shard(shelf.folder, shelf.shard, ["num_bytes"])["num_bytes"].to_pylist(), dtype=np.int64)
-        numbers = np.arange(first, first + len(sizes))
-        num_bytes[source] += int(sizes[clusters.near[numbers] == numbers].sum())
-        first += len(sizes)
-    for name, size in num_bytes.items():
-        if not size:
+    for number, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        num_bytes[name] += size if clusters.near[number] == number else 0
+    for name, total in num_bytes.items():
+        if not total:
             raise TextError(f"nothing is left of source {name!r}", remedy="Leave it out, or ask for fewer --rules")
     return shares(num_bytes, weights)
 
@@ -181,61 +146,37 @@ def _nothing_left(recipe: Recipe, files: list[File], tally: Tally) -> TextError:
     return TextError(what, where=", ".join(map(display, inputs[:3])), remedy="Ask for fewer --rules, or none")
 
 
-def _siftings(shelves: Sequence[Shelf], used: Sequence[float], clusters: Clusters, recipe: Recipe) -> list[Piece]:
-    found, first = [], 0
-    numbers = np.arange(len(clusters.near))
-    stays, is_copy = clusters.near == numbers, clusters.exact != numbers
-    for shelf, part in zip(shelves, used, strict=True):
-        span = slice(first, first + shelf.shard.num_documents)
-        argument = _Sifting(shelf, stays[span], is_copy[span], part, recipe.keeps_rejects)
-        masks = [np.packbits(mask).tobytes().hex() for mask in (stays[span], is_copy[span])]
-        found.append(Piece(key_of("sift", VERSION, shelf.shard.sha256, masks, part, recipe.keeps_rejects), argument))
-        first = span.stop
-    return found
-
-
-def sift(argument: _Sifting, outlet: Outlet) -> Iterator[Portion]:
-    """A stage's work: the documents of a shard that stay, and if asked those that go."""
-    table = read_shard(argument.shelf.folder, argument.shelf.shard)
-    tally = Tally()
-    reasons = np.where(argument.is_copy, "exact_duplicate", "near_duplicate")
-    reasons[argument.stays] = "mixture"
-    stays = argument.stays & chosen(table["id"].to_pylist(), argument.used)
-    for row in np.flatnonzero(~stays).tolist():
-        data = table["text"][row].as_py().encode()
-        tally.drop(str(reasons[row]), len(data), beginning(data))
-    kept = table.filter(pa.array(stays))
-    for source, size in zip(kept["source"].to_pylist(), kept["num_bytes"].to_pylist(), strict=True):
-        tally.bytes_by_source[source] += size
-    outputs = [write_table(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept.num_rows else []
-    if argument.keeps_rejects and not stays.all():
-        gone = table.filter(pa.array(~stays))
-        told = pa.array(reasons[~stays].tolist(), pa.string())
-        gone = gone.set_column(gone.schema.get_field_index("reason"), "reason", told)
-        outputs.append(write_table(outlet.folder, f"{outlet.stem}{REJECTS}", gone))
-    yield Portion(outputs, tally)
-
-
 def _card(
-    recipe: Recipe, shelves: Sequence[Shelf], clusters: Clusters, sifted: Done, stages: Sequence[Done], watts: float
+    recipe: Recipe,
+    benchmarks: Benchmarks | None,
+    mixture: list[Share],
+    stages: Sequence[Done],
+    watts: float,
+    num_clusters: int,
+    clusters: list[Cluster],
 ) -> DataCard:
-    tally = Tally.total([done.tally for done in stages])
-    sizes = np.bincount(clusters.near, minlength=len(clusters.near))
-    largest = np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS]
+    """What the stages' receipts say together."""
     return DataCard(
         version=CARD_VERSION,
         sources=[text for source in recipe.sources for text in source.inputs],
         recipe=codec.encode(recipe),
-        tally=tally,
-        shards=[
-            TextShard(f"{TEXT}/{shard.file}", shard.sha256, shard.num_documents, shard.num_bytes)
-            for shard in sifted.outputs
-            if not shard.file.endswith(REJECTS)
-        ],
-        num_clusters=int((sizes > 1).sum()),
-        clusters=[_cluster(shelves, int(first), int(sizes[first])) for first in largest if sizes[first] > 1],
+        tally=Tally.total([done.tally for done in stages]),
+        shards=[replace(shard, file=f"{TEXT}/{shard.file}") for shard in stages[-1].outputs if _is_kept(shard)],
+        num_clusters=num_clusters,
+        clusters=clusters,
         costs=[done.cost(watts) for done in stages],
+        benchmarks=dict(zip(benchmarks.names, benchmarks.num_items, strict=True)) if benchmarks else {},
+        mixture=mixture,
     )
+
+
+def _largest(shelves: Sequence[Shelf], clusters: Clusters) -> tuple[int, list[Cluster]]:
+    """How many clusters there are, and the largest."""
+    sizes = np.bincount(clusters.near, minlength=len(clusters.near))
+    largest = np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS].tolist()
+    return int((sizes > 1).sum()), [
+        _cluster(shelves, first, int(sizes[first])) for first in largest if sizes[first] > 1
+    ]
 
 
 def _cluster(shelves: Sequence[Shelf], first: int, size: int) -> Cluster:

@@ -106,25 +106,31 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps([codec.encode(part) for part in parts]).encode()).hexdigest()
 
 
-def carry_out(
-    stage: str,
-    work: Work,
-    pieces: Sequence[Piece],
-    folder: Path,
-    *,
-    executor: Executor,
-    progress: Callable[[float], None] = lambda fraction: None,
-) -> Done:
-    """Does what has no receipt in ``folder`` yet; then removes files of other keys. Raises what ``work`` raises."""
-    found = [_receipts(folder, piece) for piece in pieces]
-    missing = [(piece, receipts) for piece, receipts in zip(pieces, found, strict=True) if not _whole(receipts)]
-    made: dict[str, list[Receipt]] = {}
-    for key, receipts in executor.map(partial(_carry_out, work, folder), missing):
-        made[key] = receipts
-        progress((len(pieces) - len(missing) + len(made)) / len(pieces))
-    done = [made.get(piece.key, receipts) for piece, receipts in zip(pieces, found, strict=True)]
-    _sweep(folder, {piece.name for piece in pieces})
-    return Done(stage, folder, done)
+@dataclass(frozen=True)
+class Workshop:
+    """Where stages are carried out."""
+
+    folder: Path
+    """Each stage has a folder of its name in it."""
+    executor: Executor
+    tell: Callable[[str, float], None] = lambda stage, fraction: None
+    """Is told of a stage and the share of it that is done."""
+
+    def carry_out(self, stage: str, work: Work, pieces: Sequence[Piece], *, folder: Path | None = None) -> Done:
+        """Does what has no receipt yet in the stage's ``folder``; then removes files of other keys there.
+
+        Raises what ``work`` raises.
+        """
+        folder = folder or self.folder / stage
+        self.tell(stage, 0.0)
+        found = [_receipts(folder, piece) for piece in pieces]
+        missing = [(piece, receipts) for piece, receipts in zip(pieces, found, strict=True) if not _whole(receipts)]
+        made: dict[str, list[Receipt]] = {}
+        for key, receipts in self.executor.map(partial(_carry_out, work, folder), missing):
+            made[key] = receipts
+            self.tell(stage, 1 - (len(missing) - len(made)) / len(pieces))
+        _sweep(folder, {piece.name for piece in pieces})
+        return Done(stage, folder, [made.get(piece.key, each) for piece, each in zip(pieces, found, strict=True)])
 
 
 def _carry_out(work: Work, folder: Path, missing: tuple[Piece, list[Receipt]]) -> tuple[str, list[Receipt]]:

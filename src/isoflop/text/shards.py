@@ -18,6 +18,8 @@ from isoflop.core.files import read_json, verify_once, write_bytes
 from isoflop.text.document import DIGEST_BYTES, Document, digest_of
 from isoflop.text.texts import Texts
 
+REJECTS = "-rejects.parquet"
+"""How the names end of shards of documents that were dropped."""
 SHARD_BYTES = 1 << 26
 """A shard ends with the document that takes its text to this size."""
 _SAMPLE_CHARS = 300

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from isoflop.fleet.local import Local
 from isoflop.text.dedup.lines import MIN_LINE_BYTES, cut_lines
 from isoflop.text.dedup.partition import Shelf
+from isoflop.text.receipts import Workshop
 from isoflop.text.shards import Entry, read_shard, write_shard
 
 LICENCE = "All rights reserved by the owner of this page."
@@ -16,16 +17,13 @@ FOOTER = "Follow us everywhere you can think of!"
 
 
 def cut(folder: Path, shards: list[list[str]], least: int) -> tuple[list[list[str]], Counter[str], Counter[str]]:
-    shelves = [
-        Shelf(
-            folder / "in", write_shard(folder / "in", f"{i}.parquet", [Entry(t.encode(), "s", "f", "") for t in texts])
-        )
-        for i, texts in enumerate(shards)
-    ]
-    left, stages = cut_lines(shelves, folder / "stages", least=least, executor=Local(1))
-    tally = stages[-1].tally
-    texts = [read_shard(each.folder, each.shard)["text"].to_pylist() if each else [] for each in left]
-    return texts, tally.mended, tally.dropped
+    entries = [[Entry(text.encode(), "s", "f", "") for text in texts] for texts in shards]
+    written = [write_shard(folder / "in", f"{i}.parquet", each) for i, each in enumerate(entries)]
+    left, stages = cut_lines(
+        [Shelf(folder / "in", shard) for shard in written], Workshop(folder, Local(1)), least=least
+    )
+    texts = [read_shard(shelf.folder, shelf.shard)["text"].to_pylist() for shelf in left]
+    return texts, stages[-1].tally.mended, stages[-1].tally.dropped
 
 
 def expected(texts: list[str], least: int) -> list[str]:
@@ -62,7 +60,7 @@ def test_a_line_twice_in_one_document_counts_once(tmp_path: Path) -> None:
 
 def test_a_shard_of_nothing_else_is_gone(tmp_path: Path) -> None:
     texts, _, dropped = cut(tmp_path, [[LICENCE], [LICENCE, "more"]], least=2)
-    assert texts == [[], ["more"]] and dropped == {"repeated_lines_only": 2}
+    assert texts == [["more"]] and dropped == {"repeated_lines_only": 2}
 
 
 LINE = st.sampled_from([LICENCE, f" {LICENCE}\t", FOOTER, "short", "", "é" * 10, "é" * 9 + "x", "x" * 19, "y" * 20])

@@ -12,6 +12,7 @@ from isoflop.fleet.local import Local
 from isoflop.text.dedup import partition
 from isoflop.text.dedup.near import near_duplicates
 from isoflop.text.dedup.partition import Clusters, Shelf, find_clusters
+from isoflop.text.receipts import Workshop
 from isoflop.text.shards import Entry, write_shard
 from isoflop.text.texts import Texts
 
@@ -43,7 +44,7 @@ def shelved(folder: Path, documents: list[bytes], num_shards: int) -> list[Shelf
 
 def found(tmp_path: Path, documents: list[bytes], *, num_shards: int = 5, similar: float | None = 0.8) -> Clusters:
     shelves = shelved(tmp_path / "shards", documents, num_shards)
-    return find_clusters(shelves, tmp_path / "stages", similar=similar, executor=Local(1))
+    return find_clusters(shelves, Workshop(tmp_path / "stages", Local(1)), similar=similar)
 
 
 def with_exact(documents: list[bytes], clusters: np.ndarray) -> list[int]:
@@ -91,4 +92,4 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(CorruptFileError, match=r"1\.parquet"):
-        find_clusters(shelves, tmp_path / "stages", similar=0.8, executor=Local(1))
+        find_clusters(shelves, Workshop(tmp_path / "stages", Local(1)), similar=0.8)

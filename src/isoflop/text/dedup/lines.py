@@ -7,21 +7,18 @@ of every shard. Lines are compared without the space around them, and only long 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.core.card import Tally, TextShard
-from isoflop.core.executor import Executor
 from isoflop.core.files import read_array, write_array
 from isoflop.text.characters import compiled
 from isoflop.text.dedup.partition import Shelf
 from isoflop.text.hashing import EMPTY, Hashes, extended, mixed
-from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
+from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
 from isoflop.text.shards import Entry, beginning, read_shard, write_shard
 from isoflop.text.texts import Texts
 
@@ -49,36 +46,23 @@ class Cutting:
     """Files of the hashes of frequent lines."""
 
 
-def cut_lines(
-    shelves: Sequence[Shelf],
-    folder: Path,
-    *,
-    least: int,
-    executor: Executor,
-    progress: Callable[[str, float], None] = lambda stage, fraction: None,
-) -> tuple[list[Shelf | None], list[Done]]:
-    """Every shard without the lines that stand in ``least`` documents or more; None where nothing of it is left."""
-
-    def stage(name: str, work: Callable[..., Iterator[Portion]], pieces: list[Piece]) -> Done:
-        return carry_out(name, work, pieces, folder / name, executor=executor, progress=partial(progress, name))
-
-    counted = stage("count", count, [Piece(key_of("count", VERSION, s.shard.sha256), s) for s in shelves])
+def cut_lines(shelves: Sequence[Shelf], shop: Workshop, *, least: int) -> tuple[list[Shelf], list[Done]]:
+    """The shards without the lines that stand in ``least`` documents or more; what is left of them, in their order."""
+    counted = shop.carry_out("count", count, [Piece(key_of("count", VERSION, s.shard.sha256), s) for s in shelves])
     counts = tuple(Shelf(counted.folder, shard) for shard in counted.outputs)
     hashes = [shelf.shard.sha256 for shelf in counts]
     parts = [Part(counts, number, least) for number in range(1 << _PART_BITS)]
-    summed = stage(
-        "frequent", frequent, [Piece(key_of("frequent", VERSION, hashes, p.number, least), p) for p in parts]
-    )
+    adding = [Piece(key_of("frequent", VERSION, hashes, part.number, least), part) for part in parts]
+    summed = shop.carry_out("frequent", frequent, adding)
     found = tuple(Shelf(summed.folder, shard) for shard in summed.outputs)
     wanted = [shelf.shard.sha256 for shelf in found]
-    cuttings = [Piece(key_of("cut", VERSION, s.shard.sha256, wanted), Cutting(s, found)) for s in shelves]
-    done = stage("cut", cut, cuttings)
-    left = [[Shelf(done.folder, shard) for r in receipts for shard in r.portion.outputs] for receipts in done.receipts]
-    return [each[0] if each else None for each in left], [counted, summed, done]
+    cutting = [Piece(key_of("cut", VERSION, s.shard.sha256, wanted), Cutting(s, found)) for s in shelves]
+    done = shop.carry_out("cut", cut, cutting)
+    return [Shelf(done.folder, shard) for shard in done.outputs], [counted, summed, done]
 
 
 def count(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
-    """Writes uint64 [2, lines]: the hash of each line of the shard, sorted, and the number of documents it stands in."""
+    """Writes uint64 [2, lines]: the hash of each line of the shard, sorted, and how many documents it stands in."""
     texts = argument.texts()
     room = int((texts.data == _LINE_FEED).sum()) + len(texts)
     hashes, documents = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)

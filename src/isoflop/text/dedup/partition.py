@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.core.card import TextShard
-from isoflop.core.executor import Executor
 from isoflop.core.files import read_array, write_array
 from isoflop.text.dedup.minhash import NO_SHINGLES, shingles, signatures
 from isoflop.text.dedup.near import BAND_ROWS, NUM_BANDS, band_keys, clusters_of, jaccard, stars
 from isoflop.text.hashing import Hashes
-from isoflop.text.receipts import Done, Outlet, Piece, Portion, carry_out, key_of
+from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
 from isoflop.text.shards import read_shard
 from isoflop.text.texts import Texts
 
@@ -66,25 +65,13 @@ class Clusters:
     stages: list[Done]
 
 
-def find_clusters(
-    shelves: Sequence[Shelf],
-    folder: Path,
-    *,
-    similar: float | None,
-    executor: Executor,
-    progress: Callable[[str, float], None] = lambda stage, fraction: None,
-) -> Clusters:
+def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | None) -> Clusters:
     """Exact duplicates, and near ones from a Jaccard similarity of ``similar`` on (None: exact ones alone)."""
-
-    def stage(name: str, work: Callable[..., Iterator[Portion]], pieces: list[Piece]) -> Done:
-        return carry_out(
-            name, work, pieces, folder / name, executor=executor, progress=lambda share: progress(name, share)
-        )
-
-    signed = stage("sign", sign, [_piece("sign", shelf, shelf.shard.sha256) for shelf in shelves])
+    signed = shop.carry_out("sign", sign, [_piece("sign", shelf, shelf.shard.sha256) for shelf in shelves])
     keys = [Shelf(signed.folder, shard) for shard in signed.outputs]
     rows = [_DIGEST, *(range(_BANDS, _BANDS + NUM_BANDS) if similar is not None else ())]
-    matched = stage("match", match, [_piece("match", (keys, row), [k.shard.sha256 for k in keys], row) for row in rows])
+    inputs = [shelf.shard.sha256 for shelf in keys]
+    matched = shop.carry_out("match", match, [_piece("match", (keys, row), inputs, row) for row in rows])
     found = [read_array(matched.folder / shard.file, shard.sha256) for shard in matched.outputs]
     lengths = np.concatenate([_keys(shelf)[_LENGTH] for shelf in keys]).astype(np.int64)
     exact = clusters_of(len(lengths), found[0][lengths[found[0][:, 0]] == lengths[found[0][:, 1]]])
@@ -93,8 +80,8 @@ def find_clusters(
     candidates = np.unique(exact[np.concatenate(found[1:])], axis=0)  # exact duplicates have one signature
     candidates = candidates[candidates[:, 0] != candidates[:, 1]]
     parts = _parts(candidates, lengths)
-    shingled = stage("shingle", shingle, _shingle_pieces(shelves, np.unique(candidates), parts))
-    verified = stage("verify", verify, _verify_pieces(shingled, candidates, parts[candidates[:, 0]]))
+    shingled = shop.carry_out("shingle", shingle, _shingle_pieces(shelves, np.unique(candidates), parts))
+    verified = shop.carry_out("verify", verify, _verify_pieces(shingled, candidates, parts[candidates[:, 0]]))
     similarities = [read_array(verified.folder / shard.file, shard.sha256) for shard in verified.outputs]
     order = np.argsort(parts[candidates[:, 0]], kind="stable")
     close = np.concatenate([*similarities, np.zeros(0)]) >= similar
