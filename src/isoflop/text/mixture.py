@@ -45,9 +45,8 @@ def _source(table: Any, path: Path, number: int) -> Source:
     where = f"{path}, source {number}"
     if not isinstance(table, dict) or not {"name", "texts"} <= set(table) <= _KEYS:
         raise TextError("keys that are missing or unknown", where=where, remedy=_REMEDY)
-    name, texts, weight, field = (table.get(key) for key in ("name", "texts", "weight", "field"))
+    name, texts, weight, field = table["name"], table["texts"], table.get("weight", 1.0), table.get("field")
     texts = [texts] if isinstance(texts, str) else texts
-    weight = 1.0 if weight is None else weight
     fits = isinstance(name, str) and isinstance(texts, list) and all(isinstance(text, str) for text in texts)
     if not (fits and texts and isinstance(weight, (int, float)) and isinstance(field, str | None)):
         raise TextError("values of the wrong kind", where=where, remedy=_REMEDY)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoflop.fleet.local import Local
@@ -66,6 +66,7 @@ def test_a_shard_of_nothing_else_is_gone(tmp_path: Path) -> None:
 LINE = st.sampled_from([LICENCE, f" {LICENCE}\t", FOOTER, "short", "", "é" * 10, "é" * 9 + "x", "x" * 19, "y" * 20])
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(LINE, min_size=1, max_size=5).map("\n".join), min_size=2, max_size=8), st.integers(2, 4))
 def test_as_in_plain_python(tmp_path_factory: object, texts: list[str], least: int) -> None:
     folder = tmp_path_factory.mktemp("lines")  # type: ignore[attr-defined]
