@@ -6,8 +6,6 @@ import json
 import lzma
 import os
 import random
-import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from test_archives import tarred, zipped
 
 from isoflop.text.collect import formats, streams
 from isoflop.text.collect.documents import documents, is_known
@@ -28,24 +27,6 @@ LINES = b'{"text": "one"}\n{"text": "two"}\n'
 def parquet_bytes() -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table({"text": ["one", "two"]}), buffer)
-    return buffer.getvalue()
-
-
-def zip_of(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def tar_of(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
     return buffer.getvalue()
 
 
@@ -69,11 +50,11 @@ def texts(items: list[Raw | Refused]) -> list[bytes]:
         ("a.tsv.gz", gzip.compress(b"id\ttext\n1\tone\n2\ttwo\n")),
         ("a.parquet", parquet_bytes()),
         ("a.parquet.gz", gzip.compress(parquet_bytes())),
-        ("a.zip", zip_of({"x/1.txt": b"one", "2.md": b"two"})),
-        ("a.tar", tar_of({"1.txt": b"one", "2.txt.gz": gzip.compress(b"two")})),
-        ("a.tgz", gzip.compress(tar_of({"1.jsonl": LINES}))),
-        ("a.tar.zst", zstandard.compress(tar_of({"1.parquet": parquet_bytes()}))),
-        ("a.b.c.zip", zip_of({"t.tsv": b"text\none\ntwo\n"})),
+        ("a.zip", zipped({"x/1.txt": b"one", "2.md": b"two"})),
+        ("a.tar", tarred({"1.txt": b"one", "2.txt.gz": gzip.compress(b"two")})),
+        ("a.tgz", gzip.compress(tarred({"1.jsonl": LINES}))),
+        ("a.tar.zst", zstandard.compress(tarred({"1.parquet": parquet_bytes()}))),
+        ("a.b.c.zip", zipped({"t.tsv": b"text\none\ntwo\n"})),
     ],
 )
 def test_every_format_compression_and_archive_gives_its_documents(tmp_path: Path, name: str, data: bytes) -> None:
@@ -83,7 +64,7 @@ def test_every_format_compression_and_archive_gives_its_documents(tmp_path: Path
 
 
 def test_places_name_the_part_of_an_archive(tmp_path: Path) -> None:
-    (tmp_path / "a.zip").write_bytes(zip_of({"in/b.jsonl": b'{"text": "x"}\n{', "c.exe": b"MZ", "d.txt": b"\0"}))
+    (tmp_path / "a.zip").write_bytes(zipped({"in/b.jsonl": b'{"text": "x"}\n{', "c.exe": b"MZ", "d.txt": b"\0"}))
     document, line, unknown, binary = found(tmp_path / "a.zip")
     assert document == Raw(b"x", "line 1 of in/b.jsonl")
     assert str(line) == "not JSON at line 2 of in/b.jsonl"
@@ -93,7 +74,7 @@ def test_places_name_the_part_of_an_archive(tmp_path: Path) -> None:
 
 def test_a_damaged_member_leaves_the_others(tmp_path: Path) -> None:
     files = {"1.txt": b"one", "2.txt.gz": gzip.compress(b"x" * 999)[:-9], "3.txt": b"three"}
-    for name, data in (("a.zip", zip_of(files)), ("a.tar", tar_of(files))):
+    for name, data in (("a.zip", zipped(files)), ("a.tar", tarred(files))):
         (tmp_path / name).write_bytes(data)
         items = found(tmp_path / name)
         assert texts(items) == [b"one", b"three"]
@@ -134,9 +115,9 @@ MAKERS: dict[str, Callable[[bytes], bytes]] = {
     "a.jsonl": lambda text: b"".join(json.dumps({"text": line}).encode() + b"\n" for line in text.decode().split("\n")),
     "a.csv": lambda text: b"text\n" + b"".join(b'"%s"\n' % line for line in text.split(b"\n")),
     "a.parquet": lambda text: parquet_bytes(),
-    "a.zip": lambda text: zip_of({"1.txt": text, "2.txt": text}),
-    "a.tar": lambda text: tar_of({"1.txt": text, "2.txt.gz": gzip.compress(text)}),
-    "a.tar.gz": lambda text: gzip.compress(tar_of({"1.txt": text})),
+    "a.zip": lambda text: zipped({"1.txt": text, "2.txt": text}),
+    "a.tar": lambda text: tarred({"1.txt": text, "2.txt.gz": gzip.compress(text)}),
+    "a.tar.gz": lambda text: gzip.compress(tarred({"1.txt": text})),
 }
 
 

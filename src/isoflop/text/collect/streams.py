@@ -9,7 +9,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO, Protocol
+from typing import IO, Any
 
 import zstandard
 
@@ -101,77 +101,47 @@ class BlockReader(io.RawIOBase):
         return len(taken)
 
 
-class _Decompressor(Protocol):
-    """One member or frame."""
+class _Member:
+    """One member or frame of a compressed stream."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
 
     def parts(self, data: bytes) -> Blocks:
-        """What ``data`` adds, in pieces of a block at most."""
-        ...
+        """What ``data`` adds; in pieces of a block at most, where the library can be asked for so much."""
+        if part := self.inner.decompress(data):
+            yield part
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        return bool(self.inner.eof)
 
     @property
     def unused(self) -> bytes:
         """What stands behind the end."""
-        ...
+        return bytes(self.inner.unused_data)
 
 
-class _Gzip:
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(31)
-
+class _Gzip(_Member):
     def parts(self, data: bytes) -> Blocks:
-        part = self._inner.decompress(data, BLOCK_BYTES)
+        part = self.inner.decompress(data, BLOCK_BYTES)
         while part:
             yield part
-            part = self._inner.decompress(self._inner.unconsumed_tail, BLOCK_BYTES)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused(self) -> bytes:
-        return self._inner.unused_data
+            part = self.inner.decompress(self.inner.unconsumed_tail, BLOCK_BYTES)
 
 
-class _Xz:
-    def __init__(self) -> None:
-        self._inner = lzma.LZMADecompressor()
-
+class _Xz(_Member):
     def parts(self, data: bytes) -> Blocks:
-        part = self._inner.decompress(data, BLOCK_BYTES)
+        part = self.inner.decompress(data, BLOCK_BYTES)
         while part:
             yield part
-            if self._inner.eof or self._inner.needs_input:
+            if self.inner.eof or self.inner.needs_input:
                 return
-            part = self._inner.decompress(b"", BLOCK_BYTES)
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused(self) -> bytes:
-        return self._inner.unused_data
+            part = self.inner.decompress(b"", BLOCK_BYTES)
 
 
-class _Zstd:
-    def __init__(self) -> None:
-        self._inner = zstandard.ZstdDecompressor().decompressobj()
-
-    def parts(self, data: bytes) -> Blocks:
-        if part := self._inner.decompress(data):
-            yield part
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused(self) -> bytes:
-        return self._inner.unused_data
-
-
-_DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {".gz": _Gzip, ".xz": _Xz, ".zst": _Zstd}
+_DECOMPRESSORS: dict[str, Callable[[], _Member]] = {
+    ".gz": lambda: _Gzip(zlib.decompressobj(31)),
+    ".xz": lambda: _Xz(lzma.LZMADecompressor()),
+    ".zst": lambda: _Member(zstandard.ZstdDecompressor().decompressobj()),
+}
