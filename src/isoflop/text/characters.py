@@ -6,9 +6,9 @@ The tables cover the Basic Multilingual Plane and come from the interpreter's Un
 
 from __future__ import annotations
 
-import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from unicodedata import category, normalize
 
 import numpy as np
 from numba import njit
@@ -35,32 +35,31 @@ def compiled(function: Callable[..., Any]) -> Any:
 @cache
 def kinds() -> NDArray[np.uint8]:
     """[PLANE]: the kinds of every code point, added up."""
-    return np.array([_kind(chr(code)) for code in range(PLANE)], dtype=np.uint8)
+    characters = [chr(code) for code in range(PLANE)]
+    found = SPACE * np.fromiter(map(str.isspace, characters), np.uint8, PLANE)
+    found |= ALPHA * np.fromiter(map(str.isalpha, characters), np.uint8, PLANE)
+    found |= WORD * np.fromiter(map(str.isalnum, characters), np.uint8, PLANE)
+    found |= SYMBOL * _is_symbol(characters)
+    found[ord("_")] |= WORD
+    found[[ord(character) for character in _BREAKS]] |= BREAK
+    return found
 
 
 @cache
 def folded() -> NDArray[np.uint16]:
     """[PLANE]: lower case without accents, every digit as 0, a space for any space, ``REMOVED`` for symbols."""
-    return np.array([_folded(chr(code)) for code in range(PLANE)], dtype=np.uint16)
+    characters = [chr(code) for code in range(PLANE)]
+    bases = [normalize("NFD", character)[0] for character in map(str.lower, characters)]
+    found = np.fromiter(map(ord, bases), np.int64, PLANE)
+    found[(found >= PLANE) | (_is_symbol(bases, "PSCM") > 0)] = REMOVED
+    found[np.fromiter(map(str.isdigit, characters), np.bool_, PLANE)] = ord("0")
+    found[np.fromiter(map(str.isspace, characters), np.bool_, PLANE)] = ord(" ")
+    return found.astype(np.uint16)
 
 
-def _kind(character: str) -> int:
-    return (
-        SPACE * character.isspace()
-        | BREAK * (character in _BREAKS)
-        | ALPHA * character.isalpha()
-        | WORD * (character.isalnum() or character == "_")
-        | SYMBOL * (unicodedata.category(character)[0] in "PSC")
-    )
-
-
-def _folded(character: str) -> int:
-    if character.isspace():
-        return ord(" ")
-    if character.isdigit():
-        return ord("0")
-    base = unicodedata.normalize("NFD", character.lower())[0]
-    return REMOVED if unicodedata.category(base)[0] in "PSCM" or ord(base) >= PLANE else ord(base)
+def _is_symbol(characters: list[str], kinds: str = "PSC") -> NDArray[np.uint8]:
+    """[characters]: 1 for those whose Unicode category begins with one of ``kinds``."""
+    return np.fromiter((category(character)[0] in kinds for character in characters), np.uint8, len(characters))
 
 
 @compiled

@@ -113,7 +113,8 @@ def _all(
         longest = max(longest, offsets[d + 1] - offsets[d])
     room = longest + 2 if rule == _PARTS else longest // 2 + 2
     hashes, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
-    lengths = np.empty(room, dtype=np.int64)
+    lengths, slots = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    repeated = np.empty(room, dtype=np.bool_)
     size = 1024
     while size < 2 * room:
         size *= 2
@@ -131,15 +132,22 @@ def _all(
         _paragraphs(data, start, end, table, keys, stamps, mask, stamp + 2, one)
         fill_prefixes(hashes, num_words, prefixes)
         stamp += 2
-        one.top_2 = _top(prefixes, lengths, num_words, 2, keys, stamps, counts, firsts, mask, stamp + 1)
-        one.top_3 = _top(prefixes, lengths, num_words, 3, keys, stamps, counts, firsts, mask, stamp + 2)
-        one.top_4 = _top(prefixes, lengths, num_words, 4, keys, stamps, counts, firsts, mask, stamp + 3)
-        one.repeated_5 = _repeated(prefixes, lengths, num_words, 5, keys, stamps, mask, stamp + 4)
-        one.repeated_6 = _repeated(prefixes, lengths, num_words, 6, keys, stamps, mask, stamp + 5)
-        one.repeated_7 = _repeated(prefixes, lengths, num_words, 7, keys, stamps, mask, stamp + 6)
-        one.repeated_8 = _repeated(prefixes, lengths, num_words, 8, keys, stamps, mask, stamp + 7)
-        one.repeated_9 = _repeated(prefixes, lengths, num_words, 9, keys, stamps, mask, stamp + 8)
-        one.repeated_10 = _repeated(prefixes, lengths, num_words, 10, keys, stamps, mask, stamp + 9)
+        repeated[:num_words] = True
+        one.top_2 = _top(
+            prefixes, lengths, num_words, 2, repeated, slots, keys, stamps, counts, firsts, mask, stamp + 1
+        )
+        one.top_3 = _top(
+            prefixes, lengths, num_words, 3, repeated, slots, keys, stamps, counts, firsts, mask, stamp + 2
+        )
+        one.top_4 = _top(
+            prefixes, lengths, num_words, 4, repeated, slots, keys, stamps, counts, firsts, mask, stamp + 3
+        )
+        one.repeated_5 = _repeated(prefixes, lengths, num_words, 5, repeated, keys, stamps, mask, stamp + 4)
+        one.repeated_6 = _repeated(prefixes, lengths, num_words, 6, repeated, keys, stamps, mask, stamp + 5)
+        one.repeated_7 = _repeated(prefixes, lengths, num_words, 7, repeated, keys, stamps, mask, stamp + 6)
+        one.repeated_8 = _repeated(prefixes, lengths, num_words, 8, repeated, keys, stamps, mask, stamp + 7)
+        one.repeated_9 = _repeated(prefixes, lengths, num_words, 9, repeated, keys, stamps, mask, stamp + 8)
+        one.repeated_10 = _repeated(prefixes, lengths, num_words, 10, repeated, keys, stamps, mask, stamp + 9)
         stamp += 9
 
 
@@ -340,6 +348,8 @@ def _top(
     lengths: NDArray[np.int64],
     num_words: int,
     n: int,
+    repeated: NDArray[np.bool_],
+    slots: NDArray[np.int64],
     keys: Hashes,
     stamps: NDArray[np.int64],
     counts: NDArray[np.int64],
@@ -347,16 +357,27 @@ def _top(
     mask: int,
     stamp: int,
 ) -> int:
-    """Characters of the most frequent run of n words (the first of several), with the spaces in it, times its count."""
-    best, first, factor = 0, 0, power(n)
-    for i in range(num_words - n + 1):
+    """Characters of the most frequent run of n words (the first of several), with the spaces in it, times its count.
+
+    ``repeated`` says where a shorter run stands that stands elsewhere too: only there can one of n words. It is left
+    saying the same of runs of n words.
+    """
+    total = max(num_words - n + 1, 0)
+    best, first, factor = min(total, 1), 0, power(n)
+    for i in range(total):
+        slots[i] = -1
+        if not repeated[i]:
+            continue
         key = run_at(prefixes, i, n, factor)
         slot = slot_of(keys, stamps, mask, stamp, key)
         if stamps[slot] != stamp:
             stamps[slot], keys[slot], counts[slot], firsts[slot] = stamp, key, 0, i
         counts[slot] += 1
+        slots[i] = slot
         if counts[slot] > best or (counts[slot] == best and firsts[slot] < first):
             best, first = counts[slot], firsts[slot]
+    for i in range(num_words):
+        repeated[i] = i < total and slots[i] >= 0 and counts[slots[i]] > 1
     chars = n - 1
     for i in range(first, min(first + n, num_words)):
         chars += lengths[i]
@@ -369,6 +390,7 @@ def _repeated(
     lengths: NDArray[np.int64],
     num_words: int,
     n: int,
+    repeated: NDArray[np.bool_],
     keys: Hashes,
     stamps: NDArray[np.int64],
     mask: int,
@@ -377,7 +399,7 @@ def _repeated(
     """Characters of runs of n words that stood there before; none of them counts twice."""
     chars, i, factor = 0, 0, power(n)
     while i < num_words - n + 1:
-        if seen_before(keys, stamps, mask, stamp, run_at(prefixes, i, n, factor)):
+        if repeated[i] and seen_before(keys, stamps, mask, stamp, run_at(prefixes, i, n, factor)):
             for j in range(i, i + n):
                 chars += lengths[j]
             i += n
