@@ -30,7 +30,7 @@ def test_malformed_lines_are_skipped_counted_and_named(tmp_path: Path) -> None:
     assert study.manifest.num_dropped["malformed_line"] == 1
     assert study.manifest.num_documents == len(texts) - 1
     told = [record.message for record in written if isinstance(record, Warned)]
-    assert any(f"{path.name}:8" in message for message in told)
+    assert any(f"{path.name}: not JSON at line 8" in message for message in told)
 
 
 def test_every_warning_of_the_corpus_is_recorded(tmp_path: Path) -> None:

@@ -45,7 +45,12 @@ def test_moving_the_end_keeps_progress_continuous_and_rising(num_steps: int, mov
         assert anchor.num_steps > step
     values = [anchor.progress_at(at) for at in range(step, anchor.num_steps + 1)]
     assert values == sorted(values)
-    assert values[-1] == pytest.approx(1.0)
+    assert values[-1] == 1.0
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1), st.integers(1, 10**6))
+def test_the_end_is_exactly_one(step: int, progress: float, left: int) -> None:
+    assert Anchor(step, progress, step + left).progress_at(step + left) == 1.0
 
 
 def test_an_end_in_the_past_becomes_the_next_step() -> None:

@@ -30,6 +30,8 @@ class Anchor:
     def progress_at(self, step: int) -> float:
         """Share of the schedule done after ``step`` steps; continuous at the anchor, 1 at the end."""
         left = max(1, self.num_steps - self.step)
+        if step - self.step >= left:
+            return 1.0  # p + (1 - p) can be a little less, and a run that waits for 1 would go on
         return min(1.0, self.progress + (1.0 - self.progress) * (step - self.step) / left)
 
     def moved(self, step: int, num_steps: int) -> Anchor:
