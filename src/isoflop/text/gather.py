@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import PurePosixPath
 
 from isoflop.core.card import Tally
 from isoflop.text.collect.documents import documents
 from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import File, read_errors
 from isoflop.text.collect.streams import Refused
+from isoflop.text.document import digest_of
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.refine import Refinement, refine
 from isoflop.text.shards import REJECTS, SHARD_BYTES, Entry, beginning, write_shard
@@ -67,11 +68,15 @@ def _groups(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
     group: list[File] = []
     for file in files:
         group.append(file)
-        if sum(each.size for each in group) >= PIECE_BYTES or zlib.crc32(file.name.encode()) % _CUT == 0:
+        if _is_last(file) or sum(each.size for each in group) >= PIECE_BYTES:
             yield tuple(group)
             group = []
     if group:
         yield tuple(group)
+
+
+def _is_last(file: File) -> bool:
+    return digest_of(PurePosixPath(file.name).name.encode())[0] % _CUT == 0
 
 
 def gather(argument: Files, outlet: Outlet) -> Iterator[Portion]:
