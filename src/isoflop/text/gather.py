@@ -76,7 +76,8 @@ def _groups(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
 
 
 def _is_last(file: File) -> bool:
-    return digest_of(PurePosixPath(file.name).name.encode())[0] % _CUT == 0
+    """By its folder's and its own name: a crawl's files may all be called index.html."""
+    return digest_of("/".join(PurePosixPath(file.name).parts[-2:]).encode())[0] % _CUT == 0
 
 
 def gather(argument: Files, outlet: Outlet) -> Iterator[Portion]:

@@ -13,15 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from isoflop.core import codec
 from isoflop.core.card import StageCost, Tally, TextShard
 from isoflop.core.errors import CorruptFileError
 from isoflop.core.executor import Executor
 from isoflop.core.files import read_json, write_checked_json
-
-A = TypeVar("A")
 
 
 @dataclass(frozen=True)
