@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from isoflop.core import codec
-from isoflop.core.card import CARD, DataCard
+from isoflop.core.card import CARD, DataCard, load_card
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import file_sha256, write_text
@@ -27,7 +27,7 @@ from isoflop.text.collect.sources import absolute
 from isoflop.text.demo import demo_files
 from isoflop.text.gather import Source
 from isoflop.text.mixture import read_mix
-from isoflop.text.pipeline import TEXT, Recipe, load_card, numbers_of, refine_text
+from isoflop.text.pipeline import TEXT, Recipe, numbers_of, refine_text
 from isoflop.text.prepare import MANIFEST, TOKENIZER
 from isoflop.text.quality.classifier import load, save, train
 from isoflop.text.quality.statistics import WordRule

@@ -9,21 +9,19 @@ import pytest
 from isoflop.core.errors import CorruptFileError
 from isoflop.core.files import file_sha256
 from isoflop.text.document import Document, reading_order
-from isoflop.text.encode import encoder
 from isoflop.text.pack import open_documents, open_split, write_splits
 from isoflop.text.shards import Entry, stored, write_shard
 from isoflop.text.tokenizer import END_OF_TEXT_ID, token_byte_lengths, train_tokenizer
 
 DOCUMENTS = [Document.of(f"number {i} ".encode() * (i + 1)) for i in range(30)]
 TOKENIZER = train_tokenizer(DOCUMENTS, vocab_size=280)
-ENCODE = encoder(TOKENIZER, [])
 
 
 def test_shards_hold_the_documents_and_the_table_their_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.text.pack.SHARD_TOKENS", 300)
     monkeypatch.setattr("isoflop.text.pack._BATCH_BYTES", 300)
     done: list[float] = []
-    split = write_splits(tmp_path, {"train": DOCUMENTS}, ENCODE, progress=done.append)["train"]
+    split = write_splits(tmp_path, {"train": DOCUMENTS}, TOKENIZER, progress=done.append)["train"]
     shards = open_split(tmp_path, split)
     assert len(shards) > 3
     assert [shard.file for shard in split.shards][:2] == ["train-00000.npy", "train-00001.npy"]
@@ -40,13 +38,13 @@ def test_shards_hold_the_documents_and_the_table_their_sizes(tmp_path: Path, mon
 
 
 def test_held_out_splits_are_one_file(tmp_path: Path) -> None:
-    split = write_splits(tmp_path, {"val": DOCUMENTS}, ENCODE)["val"]
+    split = write_splits(tmp_path, {"val": DOCUMENTS}, TOKENIZER)["val"]
     assert [shard.file for shard in split.shards] == ["val.npy"]
     assert split.documents.file == "val-documents.npy"
 
 
 def test_a_changed_byte_is_found(tmp_path: Path) -> None:
-    split = write_splits(tmp_path, {"test": DOCUMENTS}, ENCODE)["test"]
+    split = write_splits(tmp_path, {"test": DOCUMENTS}, TOKENIZER)["test"]
     data = bytearray((tmp_path / "test.npy").read_bytes())
     data[-1] ^= 1
     (tmp_path / "test.npy").write_bytes(data)
@@ -61,7 +59,9 @@ def test_documents_are_read_in_their_order_on_disk_and_written_in_their_splits(t
     assert {digest: document.data for digest, document in on_disk.items()} == {d.digest: d.data for d in DOCUMENTS}
     parts = {"train": DOCUMENTS[:20][::-1], "val": DOCUMENTS[20:25], "test": DOCUMENTS[25:]}
     kept = {name: [on_disk[document.digest] for document in part] for name, part in parts.items()}
-    from_memory, from_disk = (write_splits(tmp_path / name, each, ENCODE) for name, each in (("a", parts), ("b", kept)))
+    from_memory, from_disk = (
+        write_splits(tmp_path / name, each, TOKENIZER) for name, each in (("a", parts), ("b", kept))
+    )
     assert from_memory == from_disk
     order = [on_disk[d.digest].origin.place for d in DOCUMENTS]  # type: ignore[union-attr]
     read = [order[i] for i in reading_order([on_disk[document.digest] for document in DOCUMENTS])]
@@ -79,7 +79,7 @@ def test_a_file_is_verified_once_and_again_after_it_was_written(
         return file_sha256(path)
 
     monkeypatch.setattr("isoflop.core.files.file_sha256", counting)
-    split = write_splits(tmp_path, {"test": DOCUMENTS}, ENCODE)["test"]
+    split = write_splits(tmp_path, {"test": DOCUMENTS}, TOKENIZER)["test"]
     for _ in range(3):
         open_split(tmp_path, split)
         open_documents(tmp_path, split)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from isoflop.core.card import DataCard
+from isoflop.core.card import DataCard, load_card
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
 from isoflop.core.files import claimed
 from isoflop.fleet.local import Local
 from isoflop.text import gather
 from isoflop.text.gather import Source
-from isoflop.text.pipeline import Recipe, load_card, refine_text
-from isoflop.text.read import read
+from isoflop.text.pipeline import Recipe, refine_text
+from isoflop.text.read import fingerprint, read
 from isoflop.text.refine import Refinement
 from toy import OBJECTS, SUBJECTS, VERBS, write_texts
 
@@ -129,6 +129,7 @@ def test_a_prepared_text_reads_as_its_shards(texts: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     card = prepared(recipe(texts), out)
     reading = read([out])
+    assert reading.fingerprint == fingerprint([out])
     assert {document.data.decode() for document in reading.documents} == {row["text"] for row in rows(card, out)}
     path = out / card.shards[0].file
     data = bytearray(path.read_bytes())

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from isoflop.core import codec
+from isoflop.core.errors import StudyError
+from isoflop.core.files import read_json
 
 CARD = "card.json"
 CARD_VERSION = 1
@@ -152,3 +157,18 @@ class DataCard:
     @property
     def num_bytes(self) -> int:
         return sum(shard.num_bytes for shard in self.shards)
+
+
+def load_card(folder: Path) -> DataCard:
+    """The card of a prepared text. Raises `StudyError` where there is none or one of another version."""
+    path = folder / CARD
+    if not path.is_file():
+        raise StudyError(
+            "no prepared text here", where=str(folder), remedy="Prepare one: isoflop prepare TEXT --out DIR"
+        )
+    value = read_json(path)
+    if value.get("version") != CARD_VERSION:
+        found = f"a card of version {value.get('version')}, this isoflop reads {CARD_VERSION}"
+        raise StudyError(found, where=str(path), remedy="Prepare the text again")
+    card: DataCard = codec.decode(DataCard, value, where=str(path))
+    return card

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from isoflop.core.files import disk_errors, verify_once, write_array
 from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
-from isoflop.text.encode import Encode
+from isoflop.text.encode import Encode, encoder
 
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
@@ -35,7 +36,7 @@ class Encoded:
 def write_splits(
     out: Path,
     parts: Mapping[str, Sequence[Document]],
-    encode: Encode,
+    tokenizer: Tokenizer,
     *,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Split]:
@@ -46,7 +47,7 @@ def write_splits(
     neither needs more memory than a shard. ``progress`` is told the share done.
     """
     documents = [document for part in parts.values() for document in part]
-    encoded = _encode(out / _TOKENS, documents, encode, progress)
+    encoded = _encode(out / _TOKENS, documents, tokenizer, progress)
     splits, first = {}, 0
     try:
         for name, part in parts.items():
@@ -57,14 +58,19 @@ def write_splits(
     return splits
 
 
-def _encode(path: Path, documents: Sequence[Document], encode: Encode, progress: Callable[[float], None]) -> Encoded:
+def _encode(
+    path: Path, documents: Sequence[Document], tokenizer: Tokenizer, progress: Callable[[float], None]
+) -> Encoded:
     starts, lengths = np.zeros(len(documents), dtype=np.int64), np.zeros(len(documents), dtype=np.int64)
     num_tokens = num_encoded = 0
     total = max(num_bytes(documents), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with disk_errors(path), path.open("wb") as file:
+        encode: Encode | None = None
         for batch in _batches(documents):
-            for index, ids in zip(batch, encode([documents[index].data for index in batch]), strict=True):
+            texts = [documents[index].data for index in batch]
+            encode = encode or encoder(tokenizer, texts)
+            for index, ids in zip(batch, encode(texts), strict=True):
                 starts[index], lengths[index] = num_tokens, len(ids)
                 num_tokens += len(ids)
                 num_encoded += documents[index].num_bytes

@@ -15,9 +15,9 @@ import numpy as np
 
 from isoflop.core import codec
 from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Share, Tally, TextShard
-from isoflop.core.errors import StudyError, TextError
+from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
-from isoflop.core.files import claimed, read_json, write_checked_json
+from isoflop.core.files import claimed, write_checked_json
 from isoflop.text import sift
 from isoflop.text.collect.items import items
 from isoflop.text.collect.sources import File, display, find
@@ -112,19 +112,6 @@ def _mixture(recipe: Recipe, shelves: Sequence[Shelf], clusters: Clusters) -> li
         if not total:
             raise TextError(f"nothing is left of source {name!r}", remedy="Leave it out, or ask for fewer --rules")
     return shares(num_bytes, weights)
-
-
-def load_card(out: Path) -> DataCard:
-    """The card of a prepared text. Raises `StudyError` where there is none or one of another version."""
-    path = out / CARD
-    if not path.is_file():
-        raise StudyError("no prepared text here", where=str(out), remedy="Prepare one: isoflop prepare TEXT --out DIR")
-    value = read_json(path)
-    if value.get("version") != CARD_VERSION:
-        found = f"a card of version {value.get('version')}, this isoflop reads {CARD_VERSION}"
-        raise StudyError(found, where=str(path), remedy="Prepare the text again")
-    card: DataCard = codec.decode(DataCard, value, where=str(path))
-    return card
 
 
 def _benchmarks(against: Sequence[str], stages: Path) -> Benchmarks | None:

@@ -16,7 +16,6 @@ from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWa
 from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
 from isoflop.text.document import num_bytes
-from isoflop.text.encode import encoder
 from isoflop.text.pack import open_documents, open_split, write_splits
 from isoflop.text.read import Inputs, Reading, fingerprint, read
 from isoflop.text.split import Partition, split
@@ -28,8 +27,6 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 _TINY_TOKENS = 100_000
 _READ_SHARE, _TRAINED_SHARE = 0.1, 0.3
-_NUM_COMPARED = 100
-"""Documents that the encoder is given to compare ids on; it takes what it needs."""
 
 Progress = Callable[[float, str], None]
 
@@ -58,10 +55,9 @@ def prepare(
     tokenizer = train_tokenizer(partition.train, vocab_size=size)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
-    encode = encoder(tokenizer, [document.data for document in partition.val[:_NUM_COMPARED]])
     tell(_TRAINED_SHARE, "encoding")
     splits = write_splits(
-        out, parts, encode, progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding")
+        out, parts, tokenizer, progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding")
     )
     manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
     manifest = manifest if sources is None else replace(manifest, sources=sources)

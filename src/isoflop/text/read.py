@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from isoflop.core.card import load_card
 from isoflop.core.errors import TextError
 from isoflop.core.products import StudyWarning
 from isoflop.text.collect.documents import KNOWN, documents, is_known
@@ -42,7 +43,7 @@ def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction:
     """
     files = find(inputs)
     if len(inputs) == 1 and is_prepared(inputs[0]):
-        return _prepared(Path(inputs[0]), files)
+        return _prepared(Path(inputs[0]))
     collected = _Collected()
     done, total = 0, sum(file.size for file in files)
     for file in files:
@@ -55,12 +56,13 @@ def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction:
     return reading
 
 
-def _prepared(folder: Path, files: list[File]) -> Reading:
-    """A prepared text's documents, which stay on disk: they are distinct already."""
-    from isoflop.text.shards import listed, stored
+def _prepared(folder: Path) -> Reading:
+    """A prepared text's documents, which stay on disk: they are distinct already, and their shards' digests known."""
+    from isoflop.text.shards import stored
 
-    found = sorted(stored(folder, listed(folder)), key=lambda document: document.digest)
-    return Reading(found, _fingerprint(files), len(files), {}, [])
+    shards = load_card(folder).shards
+    found = sorted(stored(folder, shards), key=lambda document: document.digest)
+    return Reading(found, _combined([bytes.fromhex(shard.sha256) for shard in shards]), len(shards), {}, [])
 
 
 def fingerprint(inputs: Inputs) -> str:
@@ -131,4 +133,8 @@ def _fingerprint(files: list[File]) -> str:
     for file in known:
         with read_errors(file.path), file.open() as stream:
             digests.append(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
+    return _combined(digests)
+
+
+def _combined(digests: list[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(digests))).hexdigest()

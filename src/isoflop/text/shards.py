@@ -12,9 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isoflop.core import codec
-from isoflop.core.card import CARD, TextShard
-from isoflop.core.files import read_json, verify_once, write_bytes
+from isoflop.core.card import TextShard
+from isoflop.core.files import verify_once, write_bytes
 from isoflop.text.document import DIGEST_BYTES, Document, digest_of
 from isoflop.text.texts import Texts
 
@@ -102,14 +101,6 @@ class Row:
 @lru_cache(maxsize=1)
 def _texts(folder: Path, shard: TextShard) -> Texts:
     return Texts.of_arrow(read_shard(folder, shard, ["text"])["text"].combine_chunks())
-
-
-def listed(folder: Path) -> list[TextShard]:
-    """The shards of a prepared text, by its card."""
-    shards: list[TextShard] = codec.decode(
-        list[TextShard], read_json(folder / CARD)["shards"], where=str(folder / CARD)
-    )
-    return shards
 
 
 def stored(folder: Path, shards: Sequence[TextShard]) -> list[Document]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from isoflop.core.card import CARD
+from isoflop.core.card import CARD, load_card
 from isoflop.core.errors import TextError
-from isoflop.core.files import read_json, verify_once
+from isoflop.core.files import verify_once
 from isoflop.text.collect.streams import Refused
 
 STUDY_MARK = "study.toml"
@@ -123,10 +123,10 @@ def _walk(root: Path) -> list[Path]:
 
 def _prepared(root: Path) -> list[Path]:
     """The shards of a text that ``isoflop prepare`` left. Raises `CorruptFileError` where one is not as it was."""
-    shards = read_json(root / CARD)["shards"]
+    shards = load_card(root).shards
     for shard in shards:
-        verify_once(root / shard["file"], shard["sha256"])
-    return [root / shard["file"] for shard in shards]
+        verify_once(root / shard.file, shard.sha256)
+    return [root / shard.file for shard in shards]
 
 
 def _raise(error: OSError) -> None:
