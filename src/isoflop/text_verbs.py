@@ -27,13 +27,13 @@ from isoflop.text.collect.sources import absolute
 from isoflop.text.demo import demo_files
 from isoflop.text.gather import Source
 from isoflop.text.mixture import read_mix
-from isoflop.text.pipeline import TEXT, Recipe, numbers_of, refine_text
+from isoflop.text.pipeline import TEXT, Recipe, Tell, numbers_of, refine_text
 from isoflop.text.prepare import MANIFEST, TOKENIZER
 from isoflop.text.quality.classifier import load, save, train
 from isoflop.text.quality.statistics import WordRule
 from isoflop.text.read import read
 from isoflop.text.refine import Judge, Refinement
-from isoflop.text.shards import REJECTS, read_shard
+from isoflop.text.shards import REJECTS, Shelf
 from isoflop.text.tokenizer import require_vocab_size
 
 CARD_PAGE = "card.html"
@@ -158,7 +158,7 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
     if not 0 <= document < bounds[-1]:
         raise TextError(f"no document {document}", where=str(folder), remedy=f"Choose one from 0 to {bounds[-1] - 1}")
     shard = int((bounds <= document).sum()) - 1
-    row = read_shard(folder, card.shards[shard]).slice(document - int(bounds[shard]), 1).to_pylist()[0]
+    row = Shelf(folder, card.shards[shard]).table().slice(document - int(bounds[shard]), 1).to_pylist()[0]
     return {"document": document, "shard": card.shards[shard].file} | row | {"id": row["id"].hex()}
 
 
@@ -206,7 +206,7 @@ def _refuse_folder(out: Path) -> None:
         raise StudyError(what, where=str(out), remedy="Choose another --out")
 
 
-def _told(progress: Progress) -> Any:
+def _told(progress: Progress) -> Tell:
     """Shows each stage as it comes."""
     current = [""]
 

@@ -28,7 +28,10 @@ REMOVED = 0
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compiled at first use, kept on disk, and free of the interpreter's lock."""
+    """Compiled at first use, kept on disk, and free of the interpreter's lock.
+
+    What is kept is held against the function's own file alone: after a change of one that others call, ``make clean``.
+    """
     return njit(cache=True, nogil=True)(function)
 
 

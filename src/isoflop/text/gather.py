@@ -59,7 +59,7 @@ def _seen(argument: Files) -> list[object]:
     """All of the argument that its results depend on: of benchmarks and judge what is in them, wherever they lie."""
     how = argument.how
     judge = how.judge and (how.judge.sha256, how.judge.least)
-    looked_for = how.benchmarks and (how.benchmarks.names, how.benchmarks.hashes.sha256)
+    looked_for = how.benchmarks and (how.benchmarks.names, how.benchmarks.hashes.shard.sha256)
     plain = replace(how, benchmarks=None, judge=None)
     return [argument.source, argument.field, argument.files, plain, judge, looked_for, argument.keeps_rejects]
 

@@ -24,13 +24,13 @@ from isoflop.text.collect.sources import File, display, find
 from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
 from isoflop.text.dedup.lines import cut_lines
 from isoflop.text.dedup.near import SIMILAR
-from isoflop.text.dedup.partition import Clusters, Numbers, Shelf, find_clusters
+from isoflop.text.dedup.partition import Clusters, Numbers, find_clusters
 from isoflop.text.gather import Source, gather, pieces
 from isoflop.text.mixture import shares
 from isoflop.text.read import nothing_found
 from isoflop.text.receipts import Done, Piece, Workshop
 from isoflop.text.refine import Refinement, families
-from isoflop.text.shards import REJECTS, beginning, read_shard
+from isoflop.text.shards import REJECTS, Shelf, beginning
 
 STAGES, TEXT = "stages", "text"
 _NUM_CLUSTERS = 5
@@ -102,7 +102,7 @@ def _mixture(recipe: Recipe, shelves: Sequence[Shelf], clusters: Clusters) -> li
     weights = {source.name: source.weight for source in recipe.sources if source.weight is not None}
     if not weights:
         return []
-    tables = [read_shard(shelf.folder, shelf.shard, ["source", "num_bytes"]) for shelf in shelves]
+    tables = [shelf.table(["source", "num_bytes"]) for shelf in shelves]
     names = [name for table in tables for name in table["source"].to_pylist()]
     sizes = [size for table in tables for size in table["num_bytes"].to_pylist()]
     num_bytes = dict.fromkeys(weights, 0)
@@ -169,7 +169,7 @@ def _largest(shelves: Sequence[Shelf], clusters: Clusters) -> tuple[int, list[Cl
 def _cluster(shelves: Sequence[Shelf], first: int, size: int) -> Cluster:
     for shelf in shelves:
         if first < shelf.shard.num_documents:
-            row = read_shard(shelf.folder, shelf.shard).slice(first, 1).to_pylist()[0]
+            row = shelf.table().slice(first, 1).to_pylist()[0]
             where = " ".join(filter(None, (row["file"], row["place"])))
             return Cluster(size, where, beginning(row["text"].encode()))
         first -= shelf.shard.num_documents

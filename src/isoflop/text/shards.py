@@ -1,4 +1,4 @@
-"""Shards of documents on disk: parquet files of bounded size, whole or absent, verified when read."""
+"""Shards on disk: documents as parquet files of bounded size, numbers as npy; whole or absent, verified when read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from isoflop.core.card import TextShard
-from isoflop.core.files import verify_once, write_bytes
+from isoflop.core.files import read_array, verify_once, write_array, write_bytes
 from isoflop.text.document import DIGEST_BYTES, Document, digest_of
 from isoflop.text.texts import Texts
 
@@ -71,10 +73,34 @@ def write_table(folder: Path, file: str, table: pa.Table) -> TextShard:
     return TextShard(file, sha256, table.num_rows, sum(table["num_bytes"].to_pylist()))
 
 
-def read_shard(folder: Path, shard: TextShard, columns: list[str] | None = None) -> pa.Table:
-    """Its documents; raises `CorruptFileError` where its bytes are not those that were written."""
-    verify_once(folder / shard.file, shard.sha256)
-    return pq.read_table(folder / shard.file, columns=columns, use_threads=False)
+def write_numbers(folder: Path, file: str, array: NDArray[Any], num_documents: int = 0) -> TextShard:
+    """Writes ``folder / file``, what a stage found out about documents. Raises `DiskError`."""
+    return TextShard(file, write_array(folder / file, array), num_documents, array.nbytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """A shard and the folder it lies in. Reading raises `CorruptFileError` where its bytes are not those written."""
+
+    folder: Path
+    shard: TextShard
+
+    def table(self, columns: list[str] | None = None) -> pa.Table:
+        """Its documents."""
+        path = self.folder / self.shard.file
+        verify_once(path, self.shard.sha256)
+        return pq.read_table(path, columns=columns, use_threads=False)
+
+    def texts(self) -> Texts:
+        return column_of_texts(self.table(["text"]))
+
+    def numbers(self) -> NDArray[Any]:
+        """What `write_numbers` wrote."""
+        return read_array(self.folder / self.shard.file, self.shard.sha256)
+
+
+def column_of_texts(table: pa.Table) -> Texts:
+    return Texts.of_arrow(table["text"].combine_chunks())
 
 
 def beginning(data: bytes) -> str:
@@ -86,28 +112,27 @@ def beginning(data: bytes) -> str:
 class Row:
     """Where a document lies in a shard; a `document.Stored`."""
 
-    folder: Path
-    shard: TextShard
+    shelf: Shelf
     row: int
 
     @property
     def place(self) -> tuple[str, int]:
-        return self.shard.file, self.row
+        return self.shelf.shard.file, self.row
 
     def read(self) -> bytes:
-        return _texts(self.folder, self.shard)[self.row]
+        return _texts(self.shelf)[self.row]
 
 
 @lru_cache(maxsize=1)
-def _texts(folder: Path, shard: TextShard) -> Texts:
-    return Texts.of_arrow(read_shard(folder, shard, ["text"])["text"].combine_chunks())
+def _texts(shelf: Shelf) -> Texts:
+    return shelf.texts()
 
 
 def stored(folder: Path, shards: Sequence[TextShard]) -> list[Document]:
     """The shards' documents, by identity and size; their texts stay on disk."""
     found = []
-    for shard in shards:
-        table = read_shard(folder, shard, ["id", "num_bytes"])
+    for shelf in (Shelf(folder, shard) for shard in shards):
+        table = shelf.table(["id", "num_bytes"])
         both = zip(table["id"].to_pylist(), table["num_bytes"].to_pylist(), strict=True)
-        found += [Document(digest, size, Row(folder, shard, row)) for row, (digest, size) in enumerate(both)]
+        found += [Document(digest, size, Row(shelf, row)) for row, (digest, size) in enumerate(both)]
     return found

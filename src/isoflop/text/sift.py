@@ -10,10 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isoflop.core.card import Tally
-from isoflop.text.dedup.partition import Clusters, Shelf
+from isoflop.text.dedup.partition import Clusters
 from isoflop.text.mixture import chosen
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
-from isoflop.text.shards import REJECTS, beginning, read_shard, write_table
+from isoflop.text.shards import REJECTS, Shelf, beginning, write_table
 
 VERSION = 1
 """Another one when this stage's results change."""
@@ -51,7 +51,7 @@ def pieces(
 
 def sift(argument: Sifting, outlet: Outlet) -> Iterator[Portion]:
     """A stage's work: writes ``STEM.parquet`` and, if asked, ``STEM-rejects.parquet``."""
-    table = read_shard(argument.shelf.folder, argument.shelf.shard)
+    table = argument.shelf.table()
     sources = table["source"].to_pylist()
     used = np.array([argument.used.get(source, 1.0) for source in sources])
     stays = argument.stays & chosen(table["id"].to_pylist(), used)

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from isoflop.fleet.local import Local
 from isoflop.text.dedup.lines import MIN_LINE_BYTES, cut_lines
-from isoflop.text.dedup.partition import Shelf
 from isoflop.text.receipts import Workshop
-from isoflop.text.shards import Entry, read_shard, write_shard
+from isoflop.text.shards import Entry, Shelf, write_shard
 
 LICENCE = "All rights reserved by the owner of this page."
 FOOTER = "Follow us everywhere you can think of!"
@@ -22,7 +21,7 @@ def cut(folder: Path, shards: list[list[str]], least: int) -> tuple[list[list[st
     left, stages = cut_lines(
         [Shelf(folder / "in", shard) for shard in written], Workshop(folder, Local(1)), least=least
     )
-    texts = [read_shard(shelf.folder, shelf.shard)["text"].to_pylist() for shelf in left]
+    texts = [shelf.table()["text"].to_pylist() for shelf in left]
     return texts, stages[-1].tally.mended, stages[-1].tally.dropped
 
 

@@ -11,9 +11,9 @@ from isoflop.core.errors import CorruptFileError
 from isoflop.fleet.local import Local
 from isoflop.text.dedup import partition
 from isoflop.text.dedup.near import near_duplicates
-from isoflop.text.dedup.partition import Clusters, Shelf, find_clusters
+from isoflop.text.dedup.partition import Clusters, find_clusters
 from isoflop.text.receipts import Workshop
-from isoflop.text.shards import Entry, write_shard
+from isoflop.text.shards import Entry, Shelf, write_shard
 from isoflop.text.texts import Texts
 
 

@@ -33,7 +33,7 @@ _SPOOLED_BYTES = 1 << 26
 
 def is_known(name: str) -> bool:
     """Whether a file of this name can hold text."""
-    form, _ = _endings(name)
+    form, _ = endings(name)
     return form in STREAMED or form in SEEKING or form in ARCHIVES
 
 
@@ -53,7 +53,7 @@ def documents(file: File, *, field: str | None = None) -> Iterator[Raw | Refused
 
 
 def _documents(stream: IO[bytes], name: str, field: str | None) -> Found:
-    form, compression = _endings(name)
+    form, compression = endings(name)
     if form == ".zip":
         yield from _members(zip_members(stream), field)
     elif form in ARCHIVES:
@@ -70,7 +70,7 @@ def _members(members: Members, field: str | None) -> Found:
             yield member
             continue
         name, blocks = member
-        form, compression = _endings(name)
+        form, compression = endings(name)
         if form not in STREAMED and form not in SEEKING:
             yield Refused("unknown_format", f"a format that is not read: {form or 'none'}", place=name)
             continue
@@ -108,7 +108,7 @@ def _sought(stream: IO[bytes], form: str, field: str | None) -> Found:
     return parquet(stream, field) if form == ".parquet" else arrow(stream, field)
 
 
-def _endings(name: str) -> tuple[str, str]:
+def endings(name: str) -> tuple[str, str]:
     """Format and compression by the name: of ``a.jsonl.gz`` they are ``.jsonl`` and ``.gz``."""
     path = PurePosixPath(name.lower().replace("\\", "/"))
     compression = path.suffix if path.suffix in COMPRESSIONS else ""

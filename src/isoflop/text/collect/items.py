@@ -1,4 +1,7 @@
-"""Benchmarks as people have them: files of questions, of which all that is written is read, whatever its field."""
+"""Benchmarks as people have them: files of questions, of which all that is written is read, whatever its field.
+
+A benchmark that is read in part would let the rest of it through, so what is damaged is refused, not left out.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,37 @@ from typing import Any
 
 import orjson
 
-from isoflop.text.collect.documents import documents
-from isoflop.text.collect.formats import Raw
-from isoflop.text.collect.sources import File, read_errors
-from isoflop.text.collect.streams import COMPRESSIONS, Refused, decompressed
+from isoflop.core.errors import TextError
+from isoflop.text.collect.documents import documents, endings
+from isoflop.text.collect.sources import File, display, read_errors
+from isoflop.text.collect.streams import Refused, decompressed
+
+_REMEDY = "Mend the file, or leave it out"
 
 
 def items(file: File) -> list[bytes]:
     """The texts of a benchmark's items: all strings of a line of jsonl or a row of parquet, else documents.
 
-    Raises `TextError` where the file cannot be read; what is damaged in it is left out.
+    Raises `TextError` where the file, or a part of it, cannot be read.
     """
-    with read_errors(file.path):
-        if file.path.endswith(".parquet"):
-            return [_joined(row) for row in _rows(file)]
-        if ".jsonl" in file.path or ".json" in file.path:
-            return [_joined(value) for value in _lines(file)]
-        return [item.data for item in documents(file) if isinstance(item, Raw)]
+    form, compression = endings(file.path)
+    try:
+        with read_errors(file.path):
+            if form == ".parquet" and not compression:
+                return [_joined(row) for row in _rows(file)]
+            if form in (".jsonl", ".json"):
+                return [_joined(value) for value in _values(file, form, compression)]
+            return [_whole(item) for item in documents(file)]
+    except Refused as refusal:
+        what = f"a benchmark that cannot be read: {refusal}"
+        raise TextError(what, where=display(file.path), remedy=_REMEDY) from refusal
+
+
+def _whole(item: Any) -> bytes:
+    if isinstance(item, Refused):
+        raise item
+    data: bytes = item.data
+    return data
 
 
 def _rows(file: File) -> Iterator[Any]:
@@ -34,22 +51,28 @@ def _rows(file: File) -> Iterator[Any]:
         with file.open() as stream:
             for batch in pq.ParquetFile(stream).iter_batches(batch_size=256):
                 yield from batch.to_pylist()
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError) as error:
+        raise Refused("corrupt", f"corrupt parquet ({str(error).splitlines()[0]})") from error
+
+
+def _values(file: File, form: str, compression: str) -> Iterator[Any]:
+    """Of jsonl every line's, of json the elements of its list."""
+    with file.open() as stream:
+        data = b"".join(decompressed(stream, compression))
+    if form == ".json":
+        value = _parsed(data, "")
+        yield from value if isinstance(value, list) else [value]
         return
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if line.strip():
+            yield _parsed(line, f"line {number}")
 
 
-def _lines(file: File) -> Iterator[Any]:
-    suffix = next((suffix for suffix in COMPRESSIONS if file.path.endswith(suffix)), "")
+def _parsed(data: bytes, place: str) -> Any:
     try:
-        with file.open() as stream:
-            data = b"".join(decompressed(stream, suffix))
-    except Refused:
-        return
-    for line in data.split(b"\n"):
-        try:
-            yield orjson.loads(line)
-        except ValueError:
-            continue
+        return orjson.loads(data)
+    except ValueError as error:
+        raise Refused("malformed_line", f"not JSON ({error})", place=place) from error
 
 
 def _joined(value: Any) -> bytes:

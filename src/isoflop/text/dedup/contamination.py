@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.core.card import TextShard
-from isoflop.core.files import read_array, write_array
 from isoflop.text.dedup.minhash import shingles, wholes
 from isoflop.text.hashing import Hashes
 from isoflop.text.sentences import sentences
+from isoflop.text.shards import Shelf, write_numbers
 from isoflop.text.texts import Texts
 
 RUN_WORDS = 13
@@ -34,17 +33,16 @@ class Benchmarks:
     names: tuple[str, ...]
     num_items: tuple[int, ...]
     """Of each benchmark: its questions, passages or whatever its documents are."""
-    folder: Path
-    hashes: TextShard
+    hashes: Shelf
     """uint64 [3, hashes], sorted by the first row: hash, benchmark, item."""
 
     def table(self) -> NDArray[np.uint64]:
-        return _table(self.folder / self.hashes.file, self.hashes.sha256)
+        return _table(self.hashes)
 
 
 @cache
-def _table(path: Path, sha256: str) -> NDArray[np.uint64]:
-    return read_array(path, sha256)
+def _table(hashes: Shelf) -> NDArray[np.uint64]:
+    return hashes.numbers()
 
 
 def write_benchmarks(items: Sequence[tuple[str, Sequence[bytes]]], folder: Path) -> Benchmarks:
@@ -57,9 +55,8 @@ def write_benchmarks(items: Sequence[tuple[str, Sequence[bytes]]], folder: Path)
     ]
     table = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0), dtype=np.uint64)
     table = table[:, np.argsort(table[0], kind="stable")]
-    file = "benchmarks.npy"
-    shard = TextShard(file, write_array(folder / file, table), 0, table.nbytes)
-    return Benchmarks(tuple(name for name, _ in items), tuple(len(texts) for _, texts in items), folder, shard)
+    shelf = Shelf(folder, write_numbers(folder, "benchmarks.npy", table))
+    return Benchmarks(tuple(name for name, _ in items), tuple(len(texts) for _, texts in items), shelf)
 
 
 def marks(text: bytes) -> Hashes:

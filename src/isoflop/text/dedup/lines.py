@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.core.card import Tally, TextShard
-from isoflop.core.files import read_array, write_array
+from isoflop.core.card import Tally
 from isoflop.text.characters import compiled
-from isoflop.text.dedup.partition import Shelf
 from isoflop.text.hashing import EMPTY, Hashes, extended, mixed
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
-from isoflop.text.shards import Entry, beginning, read_shard, write_shard
+from isoflop.text.shards import Entry, Shelf, beginning, column_of_texts, write_numbers, write_shard
 from isoflop.text.texts import Texts
 
 VERSION = 1
@@ -72,28 +70,28 @@ def count(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
     once = np.ones(num_lines, dtype=bool)
     once[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
     values, times = np.unique(hashes[once], return_counts=True)
-    yield _written(outlet, np.stack([values, times.astype(np.uint64)]))
+    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", np.stack([values, times.astype(np.uint64)]))])
 
 
 def frequent(argument: Part, outlet: Outlet) -> Iterator[Portion]:
     """Writes the hashes, sorted, of one part's lines that stand in enough documents."""
     parts = []
     for shelf in argument.counts:
-        table = _array(shelf)
+        table = shelf.numbers()
         bounds = np.searchsorted(table[0] >> np.uint64(64 - _PART_BITS), [argument.number, argument.number + 1])
         parts.append(table[:, bounds[0] : bounds[1]])
     together = np.concatenate(parts, axis=1)
     values, places = np.unique(together[0], return_inverse=True)
     sums = np.bincount(places, weights=together[1].astype(np.float64), minlength=len(values))
-    yield _written(outlet, values[sums >= argument.least])
+    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", values[sums >= argument.least])])
 
 
 def cut(argument: Cutting, outlet: Outlet) -> Iterator[Portion]:
     """Writes the shard's documents without frequent lines; a document of nothing else is dropped."""
-    table = read_shard(argument.shelf.folder, argument.shelf.shard)
-    texts = Texts.of_arrow(table["text"].combine_chunks())
+    table = argument.shelf.table()
+    texts = column_of_texts(table)
     data, offsets = np.empty_like(texts.data), np.zeros(len(texts) + 1, dtype=np.int64)
-    hashes = np.concatenate([_array(shelf) for shelf in argument.frequent])
+    hashes = np.concatenate([shelf.numbers() for shelf in argument.frequent])
     tally = Tally()
     tally.mended["repeated_lines"] = int(_cut_all(texts.data, texts.offsets, hashes, data, offsets))
     after = Texts(data, offsets)
@@ -104,15 +102,6 @@ def cut(argument: Cutting, outlet: Outlet) -> Iterator[Portion]:
         else:
             tally.drop("repeated_lines_only", len(before), beginning(before))
     yield Portion([write_shard(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept else [], tally)
-
-
-def _array(shelf: Shelf) -> NDArray[np.uint64]:
-    return read_array(shelf.folder / shelf.shard.file, shelf.shard.sha256)
-
-
-def _written(outlet: Outlet, array: NDArray[np.uint64]) -> Portion:
-    file = f"{outlet.stem}.npy"
-    return Portion([TextShard(file, write_array(outlet.folder / file, array), 0, array.nbytes)])
 
 
 @compiled

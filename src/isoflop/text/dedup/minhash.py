@@ -30,7 +30,7 @@ def signatures(texts: Texts, *, seed: int = 1, num_hashes: int = NUM_HASHES) -> 
     factors = rng.integers(0, 2**32, num_hashes, dtype=np.uint32) | np.uint32(1)
     terms = rng.integers(0, 2**32, num_hashes, dtype=np.uint32)
     found = np.full((len(texts), num_hashes), NO_SHINGLES, dtype=np.uint32)
-    _sign_all(texts.data, texts.offsets, folded(), factors, terms, found)
+    _sign_all(texts.data, texts.offsets, folded(), factors, terms, texts.longest, found)
     return found
 
 
@@ -48,7 +48,7 @@ def shingles(texts: Texts, index: int, num_words: int = SHINGLE_WORDS) -> Hashes
 def wholes(texts: Texts) -> tuple[Hashes, NDArray[np.int64]]:
     """[documents] each: the one shingle that all words of a document are, and how many they are."""
     found, counts = np.zeros(len(texts), dtype=np.uint64), np.zeros(len(texts), dtype=np.int64)
-    _whole_all(texts.data, texts.offsets, folded(), found, counts)
+    _whole_all(texts.data, texts.offsets, folded(), texts.longest, found, counts)
     return found, counts
 
 
@@ -59,11 +59,9 @@ def _sign_all(
     table: NDArray[np.uint16],
     factors: NDArray[np.uint32],
     terms: NDArray[np.uint32],
+    longest: int,
     found: Signatures,
 ) -> None:
-    longest = 0
-    for d in range(len(found)):
-        longest = max(longest, offsets[d + 1] - offsets[d])
     room = longest // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
     runs = np.empty(room, dtype=np.uint64)
@@ -78,12 +76,10 @@ def _whole_all(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
     table: NDArray[np.uint16],
+    longest: int,
     found: Hashes,
     counts: NDArray[np.int64],
 ) -> None:
-    longest = 0
-    for d in range(len(found)):
-        longest = max(longest, offsets[d + 1] - offsets[d])
     room = longest // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
     for d in range(len(found)):

@@ -12,20 +12,16 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.core.card import TextShard
-from isoflop.core.files import read_array, write_array
 from isoflop.text.dedup.minhash import NO_SHINGLES, shingles, signatures
 from isoflop.text.dedup.near import BAND_ROWS, NUM_BANDS, band_keys, clusters_of, jaccard, stars
 from isoflop.text.hashing import Hashes
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
-from isoflop.text.shards import read_shard
-from isoflop.text.texts import Texts
+from isoflop.text.shards import Shelf, column_of_texts, write_numbers
 
 VERSION = 1
 """Another one when results change."""
@@ -41,17 +37,6 @@ _NOBODY = np.uint64(0)
 Numbers = NDArray[np.int64]
 Pairs = NDArray[np.int64]
 """[pairs, 2] of document numbers, the earlier first."""
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """A shard of documents and the folder it lies in."""
-
-    folder: Path
-    shard: TextShard
-
-    def texts(self) -> Texts:
-        return Texts.of_arrow(read_shard(self.folder, self.shard)["text"].combine_chunks())
 
 
 @dataclass(frozen=True)
@@ -72,8 +57,8 @@ def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | 
     rows = [_DIGEST, *(range(_BANDS, _BANDS + NUM_BANDS) if similar is not None else ())]
     inputs = [shelf.shard.sha256 for shelf in keys]
     matched = shop.carry_out("match", match, [_piece("match", (keys, row), inputs, row) for row in rows])
-    found = [read_array(matched.folder / shard.file, shard.sha256) for shard in matched.outputs]
-    lengths = np.concatenate([_keys(shelf)[_LENGTH] for shelf in keys]).astype(np.int64)
+    found = [Shelf(matched.folder, shard).numbers() for shard in matched.outputs]
+    lengths = np.concatenate([shelf.numbers()[_LENGTH] for shelf in keys]).astype(np.int64)
     exact = clusters_of(len(lengths), found[0][lengths[found[0][:, 0]] == lengths[found[0][:, 1]]])
     if similar is None:
         return Clusters(exact, exact, [signed, matched])
@@ -82,7 +67,7 @@ def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | 
     parts = _parts(candidates, lengths)
     shingled = shop.carry_out("shingle", shingle, _shingle_pieces(shelves, np.unique(candidates), parts))
     verified = shop.carry_out("verify", verify, _verify_pieces(shingled, candidates, parts[candidates[:, 0]]))
-    similarities = [read_array(verified.folder / shard.file, shard.sha256) for shard in verified.outputs]
+    similarities = [Shelf(verified.folder, shard).numbers() for shard in verified.outputs]
     order = np.argsort(parts[candidates[:, 0]], kind="stable")
     close = np.concatenate([*similarities, np.zeros(0)]) >= similar
     firsts = np.column_stack([exact, np.arange(len(exact))])
@@ -96,22 +81,22 @@ def _piece(stage: str, argument: object, *inputs: object) -> Piece:
 
 def sign(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
     """Writes uint64 [rows, documents]: digest, length, and the key of each band of the signature."""
-    table = read_shard(argument.folder, argument.shard)
-    texts = Texts.of_arrow(table["text"].combine_chunks())
+    table = argument.table(["id", "text"])
+    texts = column_of_texts(table)
     signed = signatures(texts, num_hashes=NUM_BANDS * BAND_ROWS)
     bands = band_keys(signed, NUM_BANDS, BAND_ROWS)
     bands[signed[:, 0] == NO_SHINGLES] = _NOBODY
     digests = [int.from_bytes(digest[:8], "little") for digest in table["id"].to_pylist()]
     rows = [np.array(digests, dtype=np.uint64), np.diff(texts.offsets).astype(np.uint64), *bands.T]
-    yield _written(outlet, "", np.stack(rows), len(texts))
+    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", np.stack(rows), len(texts))])
 
 
 def match(argument: tuple[Sequence[Shelf], int], outlet: Outlet) -> Iterator[Portion]:
     """Writes the pairs that agree in one row of keys: each document with the first of its key."""
     shelves, row = argument
-    keys = np.concatenate([_keys(shelf)[row] for shelf in shelves])
+    keys = np.concatenate([shelf.numbers()[row] for shelf in shelves])
     documents = np.flatnonzero(keys != _NOBODY) if row >= _BANDS else np.arange(len(keys))
-    yield _written(outlet, "", stars(keys[documents], documents))
+    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", stars(keys[documents], documents))])
 
 
 def shingle(argument: tuple[Shelf, Numbers, Numbers, int], outlet: Outlet) -> Iterator[Portion]:
@@ -122,9 +107,8 @@ def shingle(argument: tuple[Shelf, Numbers, Numbers, int], outlet: Outlet) -> It
     found = [shingles(texts, int(document)) for document in documents[order]]
     ends = np.cumsum([len(each) for each in found])
     index = np.column_stack([documents[order] + first, parts[order], np.concatenate([[0], ends[:-1]]), ends])
-    flat = np.concatenate(found)
-    outputs = [*_written(outlet, "", flat).outputs, *_written(outlet, "-index", index, len(documents)).outputs]
-    yield Portion(outputs)
+    flat = write_numbers(outlet.folder, f"{outlet.stem}.npy", np.concatenate(found))
+    yield Portion([flat, write_numbers(outlet.folder, f"{outlet.stem}-index.npy", index, len(documents))])
 
 
 def verify(argument: tuple[Sequence[tuple[Shelf, Shelf]], Pairs, int], outlet: Outlet) -> Iterator[Portion]:
@@ -132,20 +116,11 @@ def verify(argument: tuple[Sequence[tuple[Shelf, Shelf]], Pairs, int], outlet: O
     shelves, pairs, part = argument
     sets: dict[int, Hashes] = {}
     for flat, index in shelves:
-        values, where = _keys(flat), _keys(index)
+        values, where = flat.numbers(), index.numbers()
         for number, _, start, end in where[where[:, 1] == part].tolist():
             sets[number] = values[start:end]
     found = [jaccard(sets[a], sets[b]) for a, b in pairs.tolist()]
-    yield _written(outlet, "", np.array(found, dtype=np.float64))
-
-
-def _keys(shelf: Shelf) -> NDArray[np.uint64]:
-    return read_array(shelf.folder / shelf.shard.file, shelf.shard.sha256)
-
-
-def _written(outlet: Outlet, suffix: str, array: NDArray[Any], num_documents: int = 0) -> Portion:
-    file = f"{outlet.stem}{suffix}.npy"
-    return Portion([TextShard(file, write_array(outlet.folder / file, array), num_documents, array.nbytes)])
+    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", np.array(found, dtype=np.float64))])
 
 
 def _parts(candidates: Pairs, lengths: Numbers) -> Numbers:
