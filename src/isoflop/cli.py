@@ -38,6 +38,9 @@ BudgetOption = Annotated[
     str, typer.Option("--budget", "-b", help="30min, 2h, 1e15flop, '$5', 0.2kWh, 50gCO2e ... everything included.")
 ]
 
+TokenizerOption = Annotated[
+    Path | None, typer.Option(help="A tokenizer.json to use; one is trained on the text otherwise.")
+]
 PriceOption = Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")]
 GRID_HELP = "Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh."
 
@@ -50,6 +53,7 @@ def run(
     texts: TextsArgument = None,
     budget: BudgetOption = ...,  # type: ignore[assignment]
     out: Annotated[Path, typer.Option("--out", "-o", help="The study folder to make.")] = Path("study"),
+    tokenizer: TokenizerOption = None,
     price_per_hour: PriceOption = None,
     grid: Annotated[str, typer.Option(help=GRID_HELP)] = "world",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the split, the weights and the data order.")] = 0,
@@ -61,7 +65,14 @@ def run(
     from isoflop import verbs
 
     study = verbs.start(
-        texts or [], budget=budget, out=out, price_per_hour=price_per_hour, grid=grid, seed=seed, quiet=quiet or as_json
+        texts or [],
+        budget=budget,
+        out=out,
+        tokenizer=tokenizer,
+        price_per_hour=price_per_hour,
+        grid=grid,
+        seed=seed,
+        quiet=quiet or as_json,
     )
     _print_summary(study, as_json)
 
@@ -258,6 +269,7 @@ def prepare(
     ] = None,
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
     vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
+    tokenizer: TokenizerOption = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")] = None,
     on: Annotated[
         Literal["local", "ray", "slurm"], typer.Option(help="Where the work is done: here, or by nodes that see --out.")
@@ -287,6 +299,7 @@ def prepare(
         least=least,
         redacts=redact,
         vocab_size=vocab_size,
+        tokenizer=tokenizer,
         workers=workers,
         on=on,
         seed=seed,

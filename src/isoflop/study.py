@@ -46,6 +46,8 @@ class Given:
     budget_seconds: float | None = None
     """Absent until the machine is measured, for budgets that are not in seconds."""
     budget_conversion: str | None = None
+    tokenizer: str | None = None
+    """A ``tokenizer.json`` to use; absent: that of a prepared text, or one trained on the text."""
 
 
 class Study:

@@ -34,7 +34,7 @@ from isoflop.text.quality.statistics import WordRule
 from isoflop.text.read import read
 from isoflop.text.refine import Judge, Refinement
 from isoflop.text.shards import REJECTS, Shelf
-from isoflop.text.tokenizer import require_vocab_size
+from isoflop.text.tokenizer import read_tokenizer, require_vocab_size
 
 CARD_PAGE = "card.html"
 
@@ -56,6 +56,7 @@ def prepare(
     redacts: bool,
     languages: str | None,
     vocab_size: int | None,
+    tokenizer: Path | None,
     workers: int | None,
     on: Literal["local", "ray", "slurm"],
     seed: int,
@@ -65,6 +66,7 @@ def prepare(
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)
+    vocabulary = None if tokenizer is None else read_tokenizer(tokenizer)
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
     sources = _sources(texts, mix, field)
@@ -79,6 +81,7 @@ def prepare(
             out,
             seed=seed,
             vocab_size=vocab_size,
+            tokenizer=vocabulary,
             sources=card.sources,
             progress=lambda share, doing: progress.update(share, doing=doing),
         )

@@ -37,12 +37,20 @@ from isoflop.stages.setting import closing_seconds
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
-from isoflop.text.tokenizer import END_OF_TEXT_ID
+from isoflop.text.tokenizer import read_tokenizer
 from isoflop.train.stop import Interrupted
 
 
 def start(
-    texts: list[str], *, budget: str, out: Path, price_per_hour: float | None, grid: str, seed: int, quiet: bool
+    texts: list[str],
+    *,
+    budget: str,
+    out: Path,
+    tokenizer: Path | None,
+    price_per_hour: float | None,
+    grid: str,
+    seed: int,
+    quiet: bool,
 ) -> Path:
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
@@ -57,6 +65,8 @@ def start(
         _require_utf8(path)
     if texts:
         find(texts)
+    if tokenizer is not None:
+        read_tokenizer(tokenizer)
     _make_empty_folder(out)
     study.give(
         Given(
@@ -68,6 +78,7 @@ def start(
             grid=factor.code,
             grams_co2e_per_kwh=factor.grams_co2e_per_kwh,
             price_per_hour=price_per_hour,
+            tokenizer=None if tokenizer is None else absolute(tokenizer),
             budget_seconds=parsed.amount if parsed.unit == "s" else None,
             budget_conversion=format_seconds(parsed.amount) if parsed.unit == "s" else None,
         )
@@ -210,15 +221,16 @@ def generate(folder: Path, prompt: str, *, max_new_tokens: int, temperature: flo
         raise StudyError(
             "no model here yet", where=str(folder), remedy=f"Finish the study first: isoflop resume {folder}"
         )
-    tokenizer = text.open_tokenizer(study.corpus, study.manifest)
+    manifest = study.manifest
+    tokenizer = text.open_tokenizer(study.corpus, manifest)
     new = continue_ids(
         load_model(study.model),
-        [END_OF_TEXT_ID, *tokenizer.encode(prompt).ids],
+        [manifest.end_of_text_id, *tokenizer.encode(prompt, add_special_tokens=False).ids],
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
-        stop_id=END_OF_TEXT_ID,
+        stop_id=manifest.end_of_text_id,
     )
     return str(tokenizer.decode(new))
 

@@ -14,9 +14,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from isoflop.core.errors import CorruptFileError, DiskError
 from isoflop.model.config import ModelConfig
-from isoflop.model.export import END_OF_TEXT, export_model, load_model
+from isoflop.model.export import export_model, load_model
 from isoflop.model.generate import generate
 from isoflop.model.transformer import Transformer, build_model
+from isoflop.text.tokenizer import END_OF_TEXT
 
 torch.set_num_threads(1)
 TEXT = "My fellow citizens: 1,234 dollars & naïve café — ok?\n\tAnd  two spaces."

@@ -30,7 +30,7 @@ def texts(tmp_path: Path) -> Path:
     (folder / "copy.txt").write_text(good)
     (folder / "near.txt").write_text(good.replace("red boat", "green boat", 1) + " The end of it and of the day.")
     (folder / "short.txt").write_text("too short")
-    (folder / "bad.txt.gz").write_bytes(b"not gzip")
+    (folder / "bad.txt.gz").write_bytes(b"no gzip at all")
     (folder / "photo.jpg").write_bytes(b"\xff\xd8")
     (folder / "lines.jsonl").write_text(json.dumps({"text": good}) + '\n{"nothing": 1}\n\n')
     return folder

@@ -73,7 +73,7 @@ def test_malformed_lines_are_counted_and_the_first_named(tmp_path: Path) -> None
         ("a.txt", b"ab\0c", "binary", "binary (NUL) at byte 2"),
         ("a.txt", b"abc\xffd", "not_utf8", "not UTF-8 (bad byte) at byte 3"),
         ("a.jsonl", '{"text": "x"}'.encode("utf-16-le"), "binary", "binary (NUL) at byte 1"),
-        ("a.txt.gz", b"not gzip", "corrupt", "corrupt gz"),
+        ("a.txt.gz", b"no gzip at all", "corrupt", "corrupt gz"),
         ("a.txt.gz", gzip.compress(os.urandom(5000).hex().encode())[:-40], "cut_off", "corrupt gz"),
         ("a.txt.zst", b"not zstd", "corrupt", "corrupt zst"),
         ("a.txt.zst", zstandard.compress(b"abc" * 9999)[:-3], "cut_off", "corrupt zst"),

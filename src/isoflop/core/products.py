@@ -101,6 +101,10 @@ class CorpusManifest:
     val: Split
     test: Split
     warnings: list[StudyWarning] = field(default_factory=list)
+    end_of_text: str = "<|endoftext|>"
+    """The token that stands behind every document,"""
+    end_of_text_id: int = 0
+    """and its id."""
 
 
 # machine.json ------------------------------------------------------------------------------------------------

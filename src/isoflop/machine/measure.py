@@ -129,7 +129,7 @@ def time_steps(
     """Times whole training steps on random tokens, at least three after two to warm up, for about ``seconds``."""
     from isoflop.train.trainer import Trainer
 
-    tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint16)
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint32)
     trainer = Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device))
     times = _repeat(trainer.step, device, seconds=seconds)
     return StepTiming(

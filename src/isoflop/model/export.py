@@ -29,7 +29,6 @@ from isoflop.core.files import (
 from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import Transformer
 
-END_OF_TEXT = "<|endoftext|>"
 WEIGHTS_FILE = "model.safetensors"
 SUMS_FILE = "SHA256SUMS"
 """A checksum for every other file of the folder, as ``sha256sum --check`` reads it."""
@@ -48,11 +47,13 @@ _GPT2_NAMES = {
 }
 
 
-def export_model(model: Transformer, tokenizer_json: Path, out: Path, *, card: str) -> None:
+def export_model(
+    model: Transformer, tokenizer_json: Path, out: Path, *, card: str, end_of_text: str = "<|endoftext|>"
+) -> None:
     """Writes ``out`` whole or not at all: weights in float32, configuration, tokenizer and ``card`` as README.md.
 
     A model that was exported there before is replaced. Raises `DiskError` where the folder cannot be written or
-    holds something else, and `CorruptFileError` for a tokenizer without ``<|endoftext|>``.
+    holds something else, and `CorruptFileError` for a tokenizer without ``end_of_text``.
     """
     if out.exists() and not (out / WEIGHTS_FILE).exists() and (out.is_file() or any(out.iterdir())):
         raise DiskError("something other than a model stands here", where=str(out), remedy="Choose another --out")
@@ -61,16 +62,16 @@ def export_model(model: Transformer, tokenizer_json: Path, out: Path, *, card: s
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            _write_files(model, tokenizer_json, partial, card)
+            _write_files(model, tokenizer_json, partial, card, end_of_text)
             _replace_folder(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_files(model: Transformer, tokenizer_json: Path, folder: Path, card: str) -> None:
-    end_of_text = _end_of_text_id(tokenizer_json)
-    ends = {"bos_token_id": end_of_text, "eos_token_id": end_of_text}
-    tokens = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "unk_token": END_OF_TEXT}
+def _write_files(model: Transformer, tokenizer_json: Path, folder: Path, card: str, end_of_text: str) -> None:
+    end_id = _end_of_text_id(tokenizer_json, end_of_text)
+    ends = {"bos_token_id": end_id, "eos_token_id": end_id}
+    tokens = {"bos_token": end_of_text, "eos_token": end_of_text, "unk_token": end_of_text}
     views = hugging_face_views(model)
     tensors = {name: view.float().cpu().clone(memory_format=torch.contiguous_format) for name, view in views.items()}
     write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(tensors, metadata={"format": "pt"}))
@@ -102,12 +103,12 @@ def _replace_folder(new: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _end_of_text_id(tokenizer_json: Path) -> int:
+def _end_of_text_id(tokenizer_json: Path, end_of_text: str) -> int:
     for token in read_json(tokenizer_json)["added_tokens"]:
-        if token["content"] == END_OF_TEXT:
+        if token["content"] == end_of_text:
             return int(token["id"])
     raise CorruptFileError(
-        f"the tokenizer has no {END_OF_TEXT}", where=str(tokenizer_json), remedy="Run the study again in a new folder"
+        f"the tokenizer has no {end_of_text}", where=str(tokenizer_json), remedy="Run the study again in a new folder"
     )
 
 

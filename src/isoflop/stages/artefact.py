@@ -15,7 +15,8 @@ def export(study: Study, session: Session) -> None:
     """The model as a Hugging Face folder, ``model/``."""
     with session.ledger.activity("export", "productive"):
         trainer = trained(study)
-        export_model(trainer.model, study.corpus / "tokenizer.json", study.model, card=_card(study))
+        tokenizer, end = study.corpus / "tokenizer.json", study.manifest.end_of_text
+        export_model(trainer.model, tokenizer, study.model, card=_card(study), end_of_text=end)
 
 
 def _card(study: Study) -> str:

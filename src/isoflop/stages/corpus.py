@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+
+from tokenizers import Tokenizer
 
 from isoflop.core.budget import Budget, format_seconds
 from isoflop.core.errors import BudgetError
@@ -10,6 +13,7 @@ from isoflop.core.session import Session
 from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.text.demo import demo_files
+from isoflop.text.tokenizer import read_tokenizer
 
 
 def prepare(study: Study, session: Session) -> None:
@@ -18,15 +22,27 @@ def prepare(study: Study, session: Session) -> None:
     if not study.given.inputs:
         session.progress.note("no text given: using the demo corpus, the State of the Union addresses")
     with session.ledger.activity("prepare", "productive"):
+        tokenizer, rule = _tokenizer(study)
         manifest = text.prepare(
             inputs,
             study.corpus,
             seed=study.given.seed,
+            tokenizer=tokenizer,
             progress=partial(_told, session, Budget.parse(study.given.budget), session.seconds_left()),
         )
-    study.decide("vocab_size", manifest.vocab_size, rule="by corpus bytes (text/tokenizer.py)")
+    study.decide("vocab_size", manifest.vocab_size, rule=rule)
     for warning in manifest.warnings:
         session.warn("prepare", warning)
+
+
+def _tokenizer(study: Study) -> tuple[Tokenizer | None, str]:
+    """What is to be used, and why; None: one trained on the text."""
+    given, inputs = study.given.tokenizer, [Path(name) for name in study.given.inputs]
+    if given is not None:
+        return read_tokenizer(Path(given)), f"that of {given}"
+    if len(inputs) == 1 and (inputs[0] / text.MANIFEST).is_file():
+        return text.open_tokenizer(inputs[0], text.load(inputs[0])), "that of the prepared text"
+    return None, "by corpus bytes (text/tokenizer.py)"
 
 
 def _told(session: Session, budget: Budget, at_start: float, fraction: float, activity: str) -> None:

@@ -14,9 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from isoflop.text.tokenizer import END_OF_TEXT, END_OF_TEXT_ID, cut_for_encoding
+from isoflop.text.tokenizer import (
+    END_OF_TEXT,
+    LARGEST_VOCAB,
+    cut_for_encoding,
+    end_of_text_id,
+    num_ids,
+    splits_like_gpt2,
+)
 
-Ids = NDArray[np.uint16]
+Ids = NDArray[np.unsignedinteger[Any]]
+"""uint16, or uint32 where the vocabulary needs it."""
 Encode = Callable[[Sequence[bytes]], list[Ids]]
 """Documents of UTF-8 to the ids of each, followed by end-of-text."""
 SAMPLE_BYTES = 256_000
@@ -33,7 +41,8 @@ def encoder(tokenizer: Tokenizer, sample: Sequence[bytes]) -> Encode:
     fast = _by_gigatoken(tokenizer)
     if fast is None:
         return reference
-    texts = [_TRICKY, *_first(sample, SAMPLE_BYTES)]
+    added = " ".join(token.content for token in tokenizer.get_added_tokens_decoder().values())
+    texts = [_TRICKY, added.encode(), *_first(sample, SAMPLE_BYTES)]
     agree = all(np.array_equal(a, b) for a, b in zip(fast(texts), reference(texts), strict=True))
     return fast if agree else reference
 
@@ -50,17 +59,24 @@ def _first(documents: Sequence[bytes], most: int) -> list[bytes]:
 
 
 def _by_tokenizers(tokenizer: Tokenizer) -> Encode:
+    dtype, end, may_cut = ids_dtype(tokenizer), end_of_text_id(tokenizer), splits_like_gpt2(tokenizer)
+
     def encode(documents: Sequence[bytes]) -> list[Ids]:
-        pieces = [cut_for_encoding(data) for data in documents]
-        encodings = iter(tokenizer.encode_batch_fast([piece for cut in pieces for piece in cut]))
-        return [_joined([next(encodings).ids for _ in cut]) for cut in pieces]
+        pieces = [cut_for_encoding(data) if may_cut else [data.decode()] for data in documents]
+        flat = [piece for cut in pieces for piece in cut]
+        encodings = iter(tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+        return [_joined([next(encodings).ids for _ in cut] + [[end]], dtype) for cut in pieces]
 
     return encode
 
 
-def _joined(parts: list[list[int]]) -> Ids:
-    arrays = [np.array(part, dtype=np.uint16) for part in parts]
-    return np.concatenate([*arrays, np.array([END_OF_TEXT_ID], dtype=np.uint16)])
+def _joined(parts: list[list[int]], dtype: type[np.unsignedinteger[Any]]) -> Ids:
+    return np.concatenate([np.array(part, dtype=dtype) for part in parts])
+
+
+def ids_dtype(tokenizer: Tokenizer) -> type[np.unsignedinteger[Any]]:
+    """What holds its ids."""
+    return np.uint16 if num_ids(tokenizer) <= LARGEST_VOCAB else np.uint32
 
 
 def _by_gigatoken(tokenizer: Tokenizer) -> Encode | None:
@@ -70,23 +86,25 @@ def _by_gigatoken(tokenizer: Tokenizer) -> Encode | None:
     except ImportError:
         return None
     specification = json.loads(tokenizer.to_str())
-    specification["added_tokens"] = []  # end-of-text written in a text is text
+    added = specification["added_tokens"]
+    specification["added_tokens"] = [token for token in added if not token["special"]]  # written in a text, it is text
+    dtype, end = ids_dtype(tokenizer), end_of_text_id(tokenizer)
     try:
         model = gigatoken.Tokenizer.from_json(json.dumps(specification))
     except Exception:  # whatever it says of a kind that it does not know
         return None
 
     def encode(documents: Sequence[bytes]) -> list[Ids]:
-        return _ended(model.encode_batch(list(documents)).layout) if documents else []
+        return _ended(model.encode_batch(list(documents)).layout, end, dtype) if documents else []
 
     return encode
 
 
-def _ended(layout: Any) -> list[Ids]:
+def _ended(layout: Any, end: int, dtype: type[np.unsignedinteger[Any]]) -> list[Ids]:
     """Rows of ids with end-of-text behind each, from awkward's offsets and contents."""
     offsets = np.asarray(layout.offsets.data, dtype=np.int64)
     ids = np.asarray(layout.content.data)[offsets[0] : offsets[-1]]
     lengths = np.diff(offsets)
-    ended = np.full(len(ids) + len(lengths), END_OF_TEXT_ID, dtype=np.uint16)
+    ended = np.full(len(ids) + len(lengths), end, dtype=dtype)
     ended[np.arange(len(ids)) + np.repeat(np.arange(len(lengths)), lengths)] = ids
     return np.split(ended, np.cumsum(lengths + 1)[:-1])

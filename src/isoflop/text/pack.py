@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -13,7 +14,7 @@ from tokenizers import Tokenizer
 from isoflop.core.files import disk_errors, verify_once, write_array
 from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
-from isoflop.text.encode import Encode, encoder
+from isoflop.text.encode import Encode, encoder, ids_dtype
 
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
@@ -31,6 +32,7 @@ class Encoded:
     """int64 [documents]: tokens before each."""
     lengths: np.ndarray
     """int64 [documents]: tokens of each, with end-of-text."""
+    dtype: np.dtype[np.unsignedinteger[Any]]
 
 
 def write_splits(
@@ -41,7 +43,7 @@ def write_splits(
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Split]:
     """Encodes the documents of every split and writes ``NAME.npy`` and ``NAME-documents.npy`` (int64) to ``out``; of
-    ``train``, ``train-00000.npy`` .. (uint16).
+    ``train``, ``train-00000.npy`` .. (uint16, or uint32).
 
     Documents are encoded in the order in which they are best read and then put into that of their split, so that
     neither needs more memory than a shard. ``progress`` is told the share done.
@@ -76,17 +78,17 @@ def _encode(
                 num_encoded += documents[index].num_bytes
                 file.write(ids.tobytes())
             progress(num_encoded / total)
-    return Encoded(path, starts, lengths)
+    return Encoded(path, starts, lengths, np.dtype(ids_dtype(tokenizer)))
 
 
 def _write_split(out: Path, name: str, documents: Sequence[Document], encoded: Encoded, first: int) -> Split:
     shards: list[Shard] = []
     pending: list[np.ndarray] = []
     num_pending = 0
-    span = slice(first, first + len(documents))
+    span, width = slice(first, first + len(documents)), encoded.dtype.itemsize
     with encoded.path.open("rb") as file:
         for start, length in zip(encoded.starts[span].tolist(), encoded.lengths[span].tolist(), strict=True):
-            pending.append(np.frombuffer(os.pread(file.fileno(), 2 * length, 2 * start), dtype=np.uint16))
+            pending.append(np.frombuffer(os.pread(file.fileno(), width * length, width * start), dtype=encoded.dtype))
             num_pending += length
             if name == "train" and num_pending >= SHARD_TOKENS:
                 shards.append(_write_shard(out, f"train-{len(shards):05d}.npy", pending))
@@ -101,7 +103,7 @@ def _write_split(out: Path, name: str, documents: Sequence[Document], encoded: E
 
 
 def open_split(out: Path, split: Split) -> list[np.ndarray]:
-    """The memory-mapped uint16 shards of ``split`` in ``out``; `CorruptFileError` where a checksum differs."""
+    """The memory-mapped shards of ``split`` in ``out``; `CorruptFileError` where a checksum differs."""
     return [_open(out / shard.file, shard.sha256) for shard in split.shards]
 
 

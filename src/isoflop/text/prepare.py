@@ -15,11 +15,18 @@ from isoflop.core.files import disk_errors, file_sha256, read_json, verify, writ
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
 from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
-from isoflop.text.document import num_bytes
+from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.pack import open_documents, open_split, write_splits
 from isoflop.text.read import Inputs, Reading, fingerprint, read
 from isoflop.text.split import Partition, split
-from isoflop.text.tokenizer import choose_vocab_size, parse_tokenizer, train_tokenizer
+from isoflop.text.tokenizer import (
+    choose_vocab_size,
+    end_of_text,
+    end_of_text_id,
+    num_ids,
+    parse_tokenizer,
+    train_tokenizer,
+)
 
 __all__ = ["fingerprint", "load", "open_documents", "open_split", "open_tokenizer", "prepare"]
 
@@ -27,6 +34,8 @@ MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 _TINY_TOKENS = 100_000
 _READ_SHARE, _TRAINED_SHARE = 0.1, 0.3
+_NUM_GIVEN_BACK, _BYTES_GIVEN_BACK = 50, 4_000
+"""Documents that a tokenizer is held against, and so much of each."""
 
 Progress = Callable[[float, str], None]
 
@@ -38,28 +47,30 @@ def prepare(
     seed: int = 0,
     progress: Progress | None = None,
     vocab_size: int | None = None,
+    tokenizer: Tokenizer | None = None,
     sources: list[str] | None = None,
 ) -> CorpusManifest:
     """Reads, splits, tokenizes and packs ``inputs`` into the folder ``out``; what a killed attempt left there goes.
 
     Text goes through memory, but that of a prepared text stays where it is. ``progress`` is told the share done and
-    what is going on; ``sources`` are noted in place of ``inputs``. Raises `TextError` for text that cannot be used
-    (then nothing is written) and `DiskError` where ``out`` cannot be written.
+    what is going on; ``sources`` are noted in place of ``inputs``; without a ``tokenizer`` one is trained. Raises
+    `TextError` for text that cannot be used (then nothing is written) and `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
     reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
     partition = split(reading.documents, seed=seed)
     tell(_READ_SHARE, "training the tokenizer")
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
-    size = choose_vocab_size(sum(map(num_bytes, parts.values()))) if vocab_size is None else vocab_size
-    tokenizer = train_tokenizer(partition.train, vocab_size=size)
+    if tokenizer is None:
+        size = choose_vocab_size(sum(map(num_bytes, parts.values()))) if vocab_size is None else vocab_size
+        tokenizer = train_tokenizer(partition.train, vocab_size=size)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
     tell(_TRAINED_SHARE, "encoding")
     splits = write_splits(
         out, parts, tokenizer, progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding")
     )
-    manifest = _manifest(inputs, reading, partition, splits, vocab_size=tokenizer.get_vocab_size(), out=out)
+    manifest = _manifest(inputs, reading, partition, splits, tokenizer, out)
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
@@ -107,8 +118,7 @@ def _manifest(
     reading: Reading,
     partition: Partition,
     splits: dict[str, Split],
-    *,
-    vocab_size: int,
+    tokenizer: Tokenizer,
     out: Path,
 ) -> CorpusManifest:
     demo = is_demo(inputs)
@@ -122,14 +132,31 @@ def _manifest(
         num_documents=sum(split.num_documents for split in splits.values()),
         num_bytes=sum(split.num_bytes for split in splits.values()),
         num_dropped=dict(dropped),
-        vocab_size=vocab_size,
+        vocab_size=num_ids(tokenizer),
+        end_of_text=str(end_of_text(tokenizer)),
+        end_of_text_id=end_of_text_id(tokenizer),
         tokenizer_sha256=file_sha256(out / TOKENIZER),
         tokens_per_byte=splits["train"].num_tokens / splits["train"].num_bytes,
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
-        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"])],
+        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"]), *_lossy(tokenizer, partition.val)],
     )
+
+
+def _lossy(tokenizer: Tokenizer, documents: list[Document]) -> list[StudyWarning]:
+    """A tokenizer from elsewhere may not give a text back as it was."""
+    first = [documents[index].data for index in reading_order(documents)[:_NUM_GIVEN_BACK]]
+    texts = [data[:_BYTES_GIVEN_BACK].decode(errors="ignore") for data in first]
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    found = tokenizer.decode_batch([encoding.ids for encoding in encodings], skip_special_tokens=False)
+    num_changed = sum(a != b for a, b in zip(texts, found, strict=True))
+    if not num_changed:
+        return []
+    what = (
+        f"the tokenizer changes {num_changed} of {len(texts)} documents: bits per byte are of what it keeps of a text"
+    )
+    return [StudyWarning("lossy_tokenizer", what)]
 
 
 def _tiny(train: Split) -> list[StudyWarning]:

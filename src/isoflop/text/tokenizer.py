@@ -1,10 +1,12 @@
-"""Byte-level BPE (GPT-2's split rule): trained on a sample, lossless on every text, exact about bytes per token."""
+"""Byte-level BPE (GPT-2's split rule), trained on a sample and lossless on every text; or another's tokenizer."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -14,13 +16,17 @@ from isoflop.text.document import Document, num_bytes, reading_order
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
+"""In a vocabulary of ours."""
+ENDS = (END_OF_TEXT, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>", "[SEP]")
+"""What others call the end of a text: GPT-2 and many more, Llama 3, Llama 2 and T5, Gemma, DeepSeek, BERT."""
 SMALLEST_VOCAB = 257
 """256 bytes and end-of-text."""
 LARGEST_VOCAB = 1 << 16
-"""Ids are stored as uint16."""
+"""So many ids fit uint16; one of ours has no more."""
 _SAMPLE_BYTES = 8_000_000
 _SAMPLE_PIECE_BYTES = 16_384
 _PIECE_BYTES = 16_384
+_A_TOKENIZER = "Give the file that transformers or tokenizers saves"
 _SAFE_CUT = re.compile(rb"[!-~](?=[ \n])")
 
 
@@ -69,9 +75,56 @@ def parse_tokenizer(serialized: str) -> Tokenizer:
 
 
 def plain(tokenizer: Tokenizer) -> Tokenizer:
-    """Makes ``<|endoftext|>`` written in a text encode as the 13 characters it is; the file format has no such flag."""
+    """Makes ``<|endoftext|>`` written in a text encode as the 13 characters it is (the file format has no such flag),
+    and every text whole, as long as it is."""
     tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     return tokenizer
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of another model. Raises `TextError` for what is no ``tokenizer.json``, or has no end of text."""
+    try:
+        serialized = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TextError(f"cannot be read ({error.strerror})", where=str(path), remedy="Check --tokenizer") from error
+    except UnicodeDecodeError as error:
+        raise TextError("not UTF-8", where=str(path), remedy=_A_TOKENIZER) from error
+    try:
+        tokenizer = parse_tokenizer(serialized)
+    except Exception as error:  # tokenizers raises nothing more specific
+        raise TextError(f"no tokenizer.json ({str(error)[:80]})", where=str(path), remedy=_A_TOKENIZER) from error
+    if end_of_text(tokenizer) is None:
+        remedy = f"Add a special token by one of the names {', '.join(ENDS[:4])}"
+        raise TextError("the tokenizer has no end of text", where=str(path), remedy=remedy)
+    return tokenizer
+
+
+def end_of_text(tokenizer: Tokenizer) -> str | None:
+    """What the tokenizer calls the end of a text: the first of ``ENDS`` among its special tokens."""
+    special = {token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special}
+    return next((name for name in ENDS if name in special), None)
+
+
+def end_of_text_id(tokenizer: Tokenizer) -> int:
+    """Of a tokenizer that has one."""
+    number = tokenizer.token_to_id(str(end_of_text(tokenizer)))
+    assert number is not None, "read_tokenizer refuses a tokenizer without an end of text"
+    return number
+
+
+def num_ids(tokenizer: Tokenizer) -> int:
+    """One more than the largest id: some tokenizers leave ids out."""
+    return int(max(tokenizer.get_vocab().values())) + 1
+
+
+def splits_like_gpt2(tokenizer: Tokenizer) -> bool:
+    """Whether `cut_for_encoding` changes none of its ids."""
+    kind = json.loads(tokenizer.to_str())
+    rule = kind["pre_tokenizer"] or {}
+    by_bytes = rule.get("type") == "ByteLevel" and rule.get("use_regex", True) and not rule["add_prefix_space"]
+    return bool(by_bytes) and kind["normalizer"] is None
 
 
 def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:

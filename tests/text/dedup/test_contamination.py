@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from isoflop.text.collect.items import items
-from isoflop.text.collect.sources import find
 from isoflop.text.dedup.contamination import Benchmarks, contaminations, marks, write_benchmarks
 
 PASSAGE = "The quick brown fox jumps over the lazy dog while the old cat looks on from 12 steps away, unmoved."
@@ -47,13 +42,3 @@ def test_marks_are_runs_and_sentences() -> None:
 
 def test_no_benchmark_has_no_hit(tmp_path: Path) -> None:
     assert not contaminations(PASSAGE.encode(), write_benchmarks([("empty", [])], tmp_path))
-
-
-def test_every_string_of_an_item_is_read(tmp_path: Path) -> None:
-    rows = [{"question": "Why so?", "choices": {"text": ["a b", "c"], "label": ["A"]}, "id": 7}, {"question": "What?"}]
-    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n{broken\n")
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet")
-    (tmp_path / "c.txt").write_text("plain text")
-    first, second, third = (items(file) for file in find([tmp_path]))
-    assert first == [b"Why so?\n\na b\n\nc\n\nA", b"What?"]
-    assert second == first and third == [b"plain text"]

@@ -72,7 +72,7 @@ def _parsed(data: bytes, place: str) -> Any:
     try:
         return orjson.loads(data)
     except ValueError as error:
-        raise Refused("malformed_line", f"not JSON ({error})", place=place) from error
+        raise Refused("malformed_line", "not JSON", place=place) from error
 
 
 def _joined(value: Any) -> bytes:

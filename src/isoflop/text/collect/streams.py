@@ -13,6 +13,12 @@ from typing import IO, Any
 
 import zstandard
 
+inflate: Any
+try:
+    from isal import isal_zlib as inflate
+except ImportError:
+    inflate = zlib
+
 BLOCK_BYTES = 1 << 20
 _ZSTD_BLOCK_BYTES = 1 << 12
 """Its decompressor gives all that a block holds at once, up to 30,000 times as much."""
@@ -73,7 +79,7 @@ def decompressed(stream: IO[bytes], suffix: str) -> Blocks:
                 for part in decompressor.parts(rest):
                     allowance.take(len(part), num_in=num_in, place=place)
                     yield part
-            except (zlib.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
+            except (zlib.error, inflate.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
                 raise Refused("corrupt", f"corrupt {suffix[1:]} ({error})", place=place) from error
             rest = decompressor.unused
     if not decompressor.eof:
@@ -141,7 +147,7 @@ class _Xz(_Member):
 
 
 _DECOMPRESSORS: dict[str, Callable[[], _Member]] = {
-    ".gz": lambda: _Gzip(zlib.decompressobj(31)),
+    ".gz": lambda: _Gzip(inflate.decompressobj(31)),
     ".xz": lambda: _Xz(lzma.LZMADecompressor()),
     ".zst": lambda: _Member(zstandard.ZstdDecompressor().decompressobj()),
 }
