@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
-import zstandard
 
 from corpora import SHARED, save, stamp
 
@@ -129,7 +129,7 @@ def in_formats(out: Path) -> Path:
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table.to_pylist()).encode()
     (folder / "texts.jsonl").write_bytes(lines)
     (folder / "texts.jsonl.gz").write_bytes(gzip.compress(lines))
-    (folder / "texts.jsonl.zst").write_bytes(zstandard.compress(lines))
+    (folder / "texts.jsonl.zst").write_bytes(pa.compress(lines, codec="zstd", asbytes=True))
     return folder
 
 

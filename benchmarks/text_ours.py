@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 import zlib
@@ -13,15 +14,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from isoflop.fleet.local import Local
 from isoflop.text.collect.documents import documents
 from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import find
 from isoflop.text.collect.web import main_text
 from isoflop.text.dedup.minhash import shingles, signatures
-from isoflop.text.dedup.near import SIMILAR, jaccard, near_duplicates
+from isoflop.text.dedup.near import SIMILAR, clusters_of, jaccard
+from isoflop.text.dedup.partition import find_clusters
 from isoflop.text.encode import encoder
 from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
 from isoflop.text.quality.statistics import statistics
+from isoflop.text.receipts import Workshop
+from isoflop.text.shards import Entry, Shelf, write_shard
 from isoflop.text.texts import Texts
 from isoflop.text.tokenizer import parse_tokenizer
 
@@ -53,22 +58,30 @@ def sign(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
 
 
 def dedup(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
+    """The stages of ``isoflop prepare`` behind a shard of clean documents, and the documents that stay."""
     texts, table = read(source)
-    found = near_duplicates(texts)
-    pq.write_table(table.filter(pa.array(~found.dropped)), out / "kept.parquet", compression="zstd")
-    dropped = np.flatnonzero(found.dropped).tolist()
-    return {"dropped": dropped, "num_bytes": texts.num_bytes}, lambda: truth(texts, found.clusters, found.similarities)
+    shutil.rmtree(out / "stages", ignore_errors=True)
+    shelf = Shelf(
+        out / "stages", write_shard(out / "stages", "all.parquet", [Entry(data, "", "", "") for data in texts])
+    )
+    clusters = find_clusters([shelf], Workshop(out / "stages", Local(1)), similar=SIMILAR).near
+    stays = clusters == np.arange(len(clusters))
+    pq.write_table(table.filter(pa.array(stays)), out / "kept.parquet", compression="zstd")
+    told = {"dropped": np.flatnonzero(~stays).tolist(), "num_bytes": texts.num_bytes}
+    return told, lambda: truth(texts, clusters)
 
 
-def truth(texts: Texts, clusters: np.ndarray, similarities: np.ndarray) -> dict[str, Any]:
+def truth(texts: Texts, clusters: np.ndarray) -> dict[str, Any]:
     """Of all pairs of Jaccard similarity .8 and more, found by comparing every two documents that share a shingle, the
-    share that stands in one cluster; and of the verified pairs, those that are so similar."""
+    share that stands in one cluster; and of the documents that go, those that such pairs join to one that stays."""
     pairs = similar_pairs(texts)
     joined = [clusters[a] == clusters[b] for a, b in pairs]
+    whole = clusters_of(len(texts), np.array(pairs))
+    gone = clusters != np.arange(len(clusters))
     return {
         "num_true_pairs": len(pairs),
         "recall": float(np.mean(joined)) if pairs else 1.0,
-        "precision": float(np.mean(similarities >= SIMILAR)) if len(similarities) else 1.0,
+        "precision": float((whole == whole[clusters])[gone].mean()) if gone.any() else 1.0,
     }
 
 

@@ -26,14 +26,17 @@ from corpora import SHARED, run_texts, save, stamp
 from isoflop.core import codec
 from isoflop.core.budget import Budget, Rates
 from isoflop.evaluate.score import bits_per_byte, score_documents
+from isoflop.fleet.local import Local
 from isoflop.model.export import load_model
 from isoflop.study import Study
-from isoflop.text.dedup.near import near_duplicates
+from isoflop.text.dedup.partition import find_clusters
 from isoflop.text.encode import encoder
 from isoflop.text.prepare import open_tokenizer
 from isoflop.text.quality.rules import reasons
 from isoflop.text.quality.statistics import statistics
+from isoflop.text.receipts import Workshop
 from isoflop.text.refine import USUAL, families
+from isoflop.text.shards import Entry, Shelf, write_shard
 from isoflop.text.texts import Texts
 
 MIX = SHARED / "bench_mix_50mb" / "bench50.parquet"
@@ -85,7 +88,9 @@ def divided(out: Path, seed: int) -> tuple[dict[str, list[bytes]], Path]:
     table = pq.read_table(MIX)
     texts = Texts.of_arrow(table["text"].cast(pa.large_string()).combine_chunks())
     good = np.array([reason is None for reason in reasons(families(USUAL), statistics(texts))])
-    clusters = near_duplicates(texts, similar=0.5).clusters
+    stages = out / "alike"
+    shelf = Shelf(stages, write_shard(stages, "all.parquet", [Entry(data, "", "", "") for data in texts]))
+    clusters = find_clusters([shelf], Workshop(stages, Local(1)), similar=0.5).near
     alone = np.bincount(clusters, minlength=len(clusters))[clusters] == 1
     sources = np.array(table["source"].to_pylist())
     order = np.random.default_rng(seed).permutation(len(sources))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from isoflop.core import products
 from isoflop.core.ledger import Ledger
@@ -25,6 +29,35 @@ SUBJECTS = ("the senator", "a farmer", "our neighbour", "the old miller", "his s
 VERBS = ("praised", "repaired", "sold", "forgot", "carried", "painted", "found", "counted", "hid", "borrowed")
 OBJECTS = ("the red boat", "two letters", "an empty barrel", "the village clock", "a heavy gate", "some bread")
 ENDINGS = ("before noon", "in the rain", "without a word", "for the third time", "near the bridge", "last winter")
+
+
+def zstd(data: bytes) -> bytes:
+    """One frame."""
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """A zip archive of files by name."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def tarred(files: dict[str, bytes], link: str = "") -> bytes:
+    """A tar archive of files by name, and perhaps of a link out of it."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        if link:
+            info = tarfile.TarInfo(link)
+            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+            archive.addfile(info)
+    return buffer.getvalue()
 
 
 def write_texts(folder: Path, *, num_files: int = 60, sentences: int = 90) -> Path:

@@ -244,7 +244,7 @@ def prepare(
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make, or to go on with.")] = Path("corpus"),
     rules: Annotated[
-        str, typer.Option(help="What documents must pass: gopher-quality, gopher-repetition, fineweb; or none.")
+        str, typer.Option(help="What documents must pass: gopher-quality, gopher-repetition, fineweb, c4; or none.")
     ] = "gopher-quality,gopher-repetition",
     words: Annotated[
         Literal["whitespace", "parts"],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -34,6 +35,19 @@ def test_a_persons_mistake_arrives_as_one(num_processes: int) -> None:
         list(Local(num_processes).map(refusing, [1, 2]))
 
 
-def test_a_killed_worker_is_told() -> None:
+def own_process(x: int) -> int:
+    time.sleep(0.1)
+    return os.getpid()
+
+
+def test_processes_are_kept_for_the_next_stage() -> None:
+    local = Local(2)
+    first, second = (set(local.map(own_process, range(6))) for _ in range(2))
+    assert os.getpid() not in first | second and first & second
+
+
+def test_a_killed_worker_is_told_and_the_next_stage_has_others() -> None:
+    local = Local(2)
     with pytest.raises(IsoflopError, match="a worker process was killed"):
-        list(Local(2).map(dying, [1, 2]))
+        list(local.map(dying, [1, 2]))
+    assert sorted(local.map(square, [1, 2])) == [1, 4]

@@ -76,6 +76,9 @@ def test_rejects_are_kept_with_their_reasons(texts: Path, tmp_path: Path) -> Non
         ("copy.txt", "exact_duplicate"): 1,
         ("lines.jsonl", "exact_duplicate"): 1,
         ("near.txt", "near_duplicate"): 1,
+        ("bad.txt.gz", "corrupt"): 1,
+        ("photo.jpg", "unknown_format"): 1,
+        ("lines.jsonl", "malformed_line"): 1,
     }
     prepared(recipe(texts, keeps_rejects=False), out)
     assert not list(out.rglob("*-rejects.parquet"))

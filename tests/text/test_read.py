@@ -12,7 +12,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from isoflop.core.errors import TextError
 from isoflop.text.collect.sources import File, find
 from isoflop.text.document import Document
 from isoflop.text.read import fingerprint, keep_distinct, read
+from toy import zstd
 
 
 def texts(folder: Path) -> set[str]:
@@ -32,7 +32,7 @@ def test_every_format_and_compression_gives_its_documents(tmp_path: Path) -> Non
     (tmp_path / "sub" / "B.MD").write_text("# mark")
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress(b"zipped"))
     (tmp_path / "d.jsonl").write_text('{"text": "one"}\n\n{"content": "two"}\n')
-    frames = zstandard.compress(b'{"text": "three"}\n') + zstandard.compress(b'{"text": "four"}\n')
+    frames = zstd(b'{"text": "three"}\n') + zstd(b'{"text": "four"}\n')
     (tmp_path / "e.jsonl.zst").write_bytes(frames)
     pq.write_table(pa.table({"content": ["row", None, "row"]}), tmp_path / "f.parquet")
     reading = read([tmp_path])
@@ -76,7 +76,7 @@ def test_malformed_lines_are_counted_and_the_first_named(tmp_path: Path) -> None
         ("a.txt.gz", b"no gzip at all", "corrupt", "corrupt gz"),
         ("a.txt.gz", gzip.compress(os.urandom(5000).hex().encode())[:-40], "cut_off", "corrupt gz"),
         ("a.txt.zst", b"not zstd", "corrupt", "corrupt zst"),
-        ("a.txt.zst", zstandard.compress(b"abc" * 9999)[:-3], "cut_off", "corrupt zst"),
+        ("a.txt.zst", zstd(b"abc" * 9999)[:-3], "cut_off", "corrupt zst"),
         ("a.parquet", b"PAR1 but no more", "corrupt", "corrupt parquet"),
     ],
 )

@@ -44,8 +44,18 @@ def test_a_whole_book_is_no_web_page_too_long() -> None:
     assert len(book.split()) > 100_000 and one.reason is None
 
 
+def test_lines_that_are_no_prose_are_cut_where_c4_is_asked_for() -> None:
+    page = PROSE.replace(". ", ".\n").replace("; ", ".\n")
+    done = refine([f"Home | Login\n{page}\nCookies".encode(), b"Home | Login"], Refinement(rules=("c4",)))
+    assert [(one.data.decode(), one.reason) for one in done.documents] == [
+        (page + "\n", None),
+        ("", "c4_few_sentences"),
+    ]
+    assert done.mended == {"c4_lines": 3}
+
+
 def test_unknown_rules_are_refused_with_the_known() -> None:
-    with pytest.raises(TextError, match=r"no rules named 'gopher'. Use gopher-quality, gopher-repetition, fineweb"):
+    with pytest.raises(TextError, match=r"no rules named 'gopher'. Use gopher-quality, gopher-repetition, fineweb, c4"):
         families(["gopher"])
 
 

@@ -12,25 +12,28 @@ from isoflop.core.executor import R, T
 
 
 class Local:
-    """The default `Executor`."""
+    """The default `Executor`. Its processes live as long as it does: each takes a second to import what it needs."""
 
     def __init__(self, num_processes: int = 1) -> None:
         self.num_processes = num_processes
+        self._pool: ProcessPoolExecutor | None = None
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         if min(self.num_processes, len(items)) < 2:
             yield from map(function, items)
             return
-        count = min(self.num_processes, len(items))
-        with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(function, item) for item in items]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            except BrokenProcessPool as error:
-                raise IsoflopError(
-                    "a worker process was killed, perhaps for want of memory",
-                    remedy="Do the same again, with fewer --workers: what was finished is kept",
-                ) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.num_processes, mp_context=get_context("spawn"))
+        futures = [self._pool.submit(function, item) for item in items]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            self._pool = None
+            raise IsoflopError(
+                "a worker process was killed, perhaps for want of memory",
+                remedy="Do the same again, with fewer --workers: what was finished is kept",
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()

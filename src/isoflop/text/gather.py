@@ -17,7 +17,7 @@ from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.refine import Refinement, refine
 from isoflop.text.shards import REJECTS, SHARD_BYTES, Entry, beginning, write_shard
 
-VERSION = 1
+VERSION = 2
 """Another one when this stage's results change."""
 BATCH_BYTES = 1 << 23
 PIECE_BYTES = 1 << 24
@@ -86,7 +86,7 @@ def gather(argument: Files, outlet: Outlet) -> Iterator[Portion]:
     items = islice(_items(argument), outlet.position, None)
     for position, (file, item) in enumerate(items, start=outlet.position + 1):
         if isinstance(item, Refused):
-            shard.tally.refuse(item.reason, f"{file.name}: {item}")
+            shard.refuse(file, item)
         else:
             shard.add(file, item)
         if shard.num_bytes >= SHARD_BYTES:
@@ -122,6 +122,11 @@ class _Shard:
         self._num_pending += len(raw.data)
         if self._num_pending >= BATCH_BYTES:
             self._refine()
+
+    def refuse(self, file: File, what: Refused) -> None:
+        self.tally.refuse(what.reason, f"{file.name}: {what}")
+        if self.argument.keeps_rejects:
+            self.rejects.append(Entry(b"", self.argument.source, file.name, what.place, what.reason))
 
     def _refine(self) -> None:
         done = refine([entry.data for entry in self.pending], self.argument.how)

@@ -14,6 +14,7 @@ from isoflop.text.clean import clean
 from isoflop.text.dedup.contamination import Benchmarks, contaminations
 from isoflop.text.language import CHARS, language_of
 from isoflop.text.pii import redact
+from isoflop.text.quality.c4 import prose
 from isoflop.text.quality.classifier import Classifier, load
 from isoflop.text.quality.rules import FineWeb, GopherQuality, GopherRepetition, Rules, reasons
 from isoflop.text.quality.statistics import WordRule, statistics
@@ -25,7 +26,9 @@ FAMILIES: dict[str, Rules] = {
     "gopher-repetition": GopherRepetition(),
     "fineweb": FineWeb(),
 }
-"""Rules by name. Gopher's limit of 100,000 words is for pages of the web; a person's own text has whole books."""
+"""Rules by name; there is ``c4`` besides, which cuts lines too. Gopher's limit of 100,000 words is for pages of the
+web: a person's own text has whole books."""
+C4 = "c4"
 USUAL = ("gopher-quality", "gopher-repetition")
 """Unless others are asked for. FineWeb's are for pages too: they drop lists, verse and texts with hard line ends."""
 
@@ -79,11 +82,12 @@ class Batch:
 
 
 def families(names: Sequence[str]) -> list[Rules]:
-    """The rules of these names. Raises `TextError` for an unknown one."""
+    """The rules of these names that ask for statistics. Raises `TextError` for an unknown one."""
     for name in names:
-        if name not in FAMILIES:
-            raise TextError(f"no rules named {name!r}", where="--rules", remedy=f"Use {', '.join(FAMILIES)} or none")
-    return [FAMILIES[name] for name in names]
+        if name not in (*FAMILIES, C4):
+            known = ", ".join((*FAMILIES, C4))
+            raise TextError(f"no rules named {name!r}", where="--rules", remedy=f"Use {known} or none")
+    return [FAMILIES[name] for name in names if name != C4]
 
 
 def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
@@ -94,10 +98,14 @@ def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
         text, counts = clean(data.decode())
         done.mended += counts
         texts.append(text.encode())
+    cut: Sequence[str | None] = [None] * len(texts)
+    if C4 in how.rules:
+        lines = prose(texts)
+        texts, cut, done.mended["c4_lines"] = lines.documents, lines.reasons, lines.num_cut
     if how.redacts:
         found = shapes(Texts.of(texts)).tolist()
         texts = [_redacted(*each, done.redacted) for each in zip(texts, found, strict=True)]
-    reasons = _reasons(texts, how)
+    reasons = [a or b for a, b in zip(cut, _reasons(texts, how), strict=True)]
     if how.judge is not None:
         reasons = _judged(texts, reasons, how.judge)
     if how.languages is not None:
@@ -106,6 +114,7 @@ def refine(batch: Sequence[bytes], how: Refinement) -> Batch:
         reasons = [
             reason or _benchmark(data, how.benchmarks, done) for data, reason in zip(texts, reasons, strict=True)
         ]
+    done.mended = +done.mended
     done.documents = [Refined(data, reason) for data, reason in zip(texts, reasons, strict=True)]
     return done
 

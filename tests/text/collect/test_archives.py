@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
-import zipfile
 from collections.abc import Iterator
 
 import pytest
@@ -10,28 +8,7 @@ import pytest
 from isoflop.text.collect import streams
 from isoflop.text.collect.archives import tar_members, zip_members
 from isoflop.text.collect.streams import Refused
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
-def tarred(files: dict[str, bytes], link: str = "") -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-        if link:
-            info = tarfile.TarInfo(link)
-            info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
-            archive.addfile(info)
-    return buffer.getvalue()
+from toy import tarred, zipped
 
 
 def opened(kind: str, data: bytes) -> Iterator[tuple[str, bytes] | Refused]:

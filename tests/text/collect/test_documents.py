@@ -12,14 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
-from test_archives import tarred, zipped
 
 from isoflop.text.collect import formats, streams
 from isoflop.text.collect.documents import documents, is_known
 from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import find
 from isoflop.text.collect.streams import Refused
+from toy import tarred, zipped, zstd
 
 LINES = b'{"text": "one"}\n{"text": "two"}\n'
 
@@ -44,7 +43,7 @@ def texts(items: list[Raw | Refused]) -> list[bytes]:
     [
         ("a.jsonl", LINES),
         ("a.JSONL.GZ", gzip.compress(LINES)),
-        ("a.jsonl.zst", zstandard.compress(LINES)),
+        ("a.jsonl.zst", zstd(LINES)),
         ("a.jsonl.xz", lzma.compress(LINES)),
         ("a.csv", b"text,id\none,1\ntwo,2\n"),
         ("a.tsv.gz", gzip.compress(b"id\ttext\n1\tone\n2\ttwo\n")),
@@ -53,7 +52,7 @@ def texts(items: list[Raw | Refused]) -> list[bytes]:
         ("a.zip", zipped({"x/1.txt": b"one", "2.md": b"two"})),
         ("a.tar", tarred({"1.txt": b"one", "2.txt.gz": gzip.compress(b"two")})),
         ("a.tgz", gzip.compress(tarred({"1.jsonl": LINES}))),
-        ("a.tar.zst", zstandard.compress(tarred({"1.parquet": parquet_bytes()}))),
+        ("a.tar.zst", zstd(tarred({"1.parquet": parquet_bytes()}))),
         ("a.b.c.zip", zipped({"t.tsv": b"text\none\ntwo\n"})),
     ],
 )
@@ -90,7 +89,7 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_line_of_a_gigabyte_needs_no_gigabyte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "MAX_RECORD_BYTES", 1 << 20)
     monkeypatch.setattr(streams, "MAX_EXPANSION", 10**6)
-    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(b"x" * (64 << 20)) + zstandard.compress(b"\n" + LINES))
+    (tmp_path / "a.jsonl.zst").write_bytes(zstd(b"x" * (64 << 20)) + zstd(b"\n" + LINES))
     items = found(tmp_path / "a.jsonl.zst")
     assert texts(items) == [b"one", b"two"] and str(items[0]) == "a record over 1 MB at line 1"
 
@@ -110,7 +109,7 @@ def damaged(random: random.Random, data: bytes) -> bytes:
 MAKERS: dict[str, Callable[[bytes], bytes]] = {
     "a.txt": bytes,
     "a.txt.gz": gzip.compress,
-    "a.txt.zst": zstandard.compress,
+    "a.txt.zst": zstd,
     "a.txt.xz": lzma.compress,
     "a.jsonl": lambda text: b"".join(json.dumps({"text": line}).encode() + b"\n" for line in text.decode().split("\n")),
     "a.csv": lambda text: b"text\n" + b"".join(b'"%s"\n' % line for line in text.split(b"\n")),

@@ -1,4 +1,4 @@
-"""Duplicates found on disk are those found in memory."""
+"""Duplicates found by bands and parts are those that a comparison of all with all finds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from isoflop.core.errors import CorruptFileError
 from isoflop.fleet.local import Local
 from isoflop.text.dedup import partition
-from isoflop.text.dedup.near import near_duplicates
+from isoflop.text.dedup.minhash import shingles
+from isoflop.text.dedup.near import clusters_of, jaccard
 from isoflop.text.dedup.partition import Clusters, find_clusters
 from isoflop.text.receipts import Workshop
 from isoflop.text.shards import Entry, Shelf, write_shard
@@ -47,22 +48,47 @@ def found(tmp_path: Path, documents: list[bytes], *, num_shards: int = 5, simila
     return find_clusters(shelves, Workshop(tmp_path / "stages", Local(1)), similar=similar)
 
 
-def with_exact(documents: list[bytes], clusters: np.ndarray) -> list[int]:
-    """What memory finds, with copies that have no words."""
-    firsts: dict[bytes, int] = {}
-    return [int(clusters[firsts.setdefault(data, i)]) for i, data in enumerate(documents)]
+def by_brute_force(documents: list[bytes]) -> tuple[list[tuple[int, int]], np.ndarray]:
+    """All pairs of Jaccard similarity .8 and more, or of the same bytes, and the clusters they make."""
+    texts = Texts.of(documents)
+    sets = [shingles(texts, i) for i in range(len(documents))]
+    pairs = [
+        (i, j)
+        for i in range(len(documents))
+        for j in range(i + 1, len(documents))
+        if documents[i] == documents[j] or jaccard(sets[i], sets[j]) >= 0.8
+    ]
+    return pairs, clusters_of(len(documents), np.array(pairs))
 
 
-@pytest.mark.parametrize("part_bytes", [1 << 28, 5_000])
-def test_clusters_are_those_found_in_memory(tmp_path: Path, part_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partition, "PART_BYTES", part_bytes)
+def test_what_is_alike_is_found_and_nothing_else(tmp_path: Path) -> None:
     documents = invented()
-    expected = with_exact(documents, near_duplicates(Texts.of(documents)).clusters)
-    clusters = found(tmp_path, documents)
-    assert clusters.near.tolist() == expected
-    assert len(set(expected)) < len(documents) - 30
-    num_parts = len(clusters.stages[-1].receipts)
-    assert num_parts == 1 if part_bytes > 10_000 else num_parts > 5
+    pairs, expected = by_brute_force(documents)
+    near = found(tmp_path, documents).near
+    joined = [near[i] == near[j] for i, j in pairs]
+    assert len(pairs) > 50 and np.mean(joined) >= 0.98
+    np.testing.assert_array_equal(expected[near], expected)  # whom it joins belongs together
+
+
+def test_parts_small_enough_for_memory_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = invented()
+    whole = found(tmp_path / "whole", documents)
+    monkeypatch.setattr(partition, "PART_BYTES", 5_000)
+    parts = found(tmp_path / "parts", documents)
+    np.testing.assert_array_equal(parts.near, whole.near)
+    assert len(whole.stages[-1].receipts) == 1 and len(parts.stages[-1].receipts) > 5
+
+
+def test_the_threshold_decides(tmp_path: Path) -> None:
+    """Copies with 15 of 100 words changed at the end are alike by .74."""
+    rng = np.random.default_rng(1)
+    words = np.array(["".join(chr(97 + i) for i in row) for row in rng.integers(0, 26, (40_000, 6))])
+    originals = [rng.choice(words, 400) for _ in range(40)]
+    copies = [np.concatenate([original[:340], rng.choice(words, 60)]) for original in originals]
+    documents = [" ".join(each).encode() for each in [*originals, *copies]]
+    assert found(tmp_path / "8", documents).near.tolist() == list(range(80))
+    near = found(tmp_path / "7", documents, similar=0.7).near
+    assert (near[40:] == np.arange(40)).mean() > 0.7  # 1 - (1 - .74^7)^16 = .87 are compared
 
 
 def test_shards_of_any_number_give_the_same(tmp_path: Path) -> None:

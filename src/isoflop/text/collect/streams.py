@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-import zstandard
+import pyarrow as pa
 
 inflate: Any
 try:
@@ -19,9 +19,8 @@ try:
 except ImportError:
     inflate = zlib
 
-BLOCK_BYTES = 1 << 20
-_ZSTD_BLOCK_BYTES = 1 << 12
-"""Its decompressor gives all that a block holds at once, up to 30,000 times as much."""
+BLOCK_BYTES = 1 << 18
+"""Larger ones leave the cache before they are parsed."""
 FREE_BYTES, MAX_EXPANSION = 1 << 26, 300
 """From so many bytes on a stream may not be more than so many times as long as what it came from: text is 2 to 20."""
 COMPRESSIONS = (".gz", ".zst", ".xz")
@@ -62,28 +61,75 @@ def blocks(stream: IO[bytes], size: int = BLOCK_BYTES) -> Blocks:
 
 def decompressed(stream: IO[bytes], suffix: str) -> Blocks:
     """Blocks of the text behind ``.gz``, ``.zst`` or ``.xz``, of all members or frames; of anything else as it is."""
-    start = _DECOMPRESSORS.get(suffix)
-    if start is None:
+    if suffix not in COMPRESSIONS:
         yield from blocks(stream)
         return
-    num_in, allowance, decompressor = 0, Allowance(), start()
-    for block in blocks(stream, _ZSTD_BLOCK_BYTES if suffix == ".zst" else BLOCK_BYTES):
-        rest, place = block, f"byte {num_in}"
-        num_in += len(block)
+    counted, allowance = _Counted(stream), Allowance()
+    try:
+        for part in _frames(counted) if suffix == ".zst" else _members(counted, _DECOMPRESSORS[suffix]):
+            allowance.take(len(part), num_in=counted.num_bytes, place=f"byte {counted.start}")
+            yield part
+    except (zlib.error, inflate.error, lzma.LZMAError, _Damaged, EOFError) as error:
+        raise Refused("corrupt", f"corrupt {suffix[1:]} ({error})", place=f"byte {counted.start}") from error
+    except _CutOff:
+        place = f"byte {counted.num_bytes}"
+        raise Refused("cut_off", f"corrupt {suffix[1:]} (it ends in the middle)", place=place) from None
+
+
+class _Damaged(Exception):
+    """What Arrow says of a stream that is not zstd."""
+
+
+class _CutOff(Exception):
+    """A stream ends within a member or frame."""
+
+
+class _Counted(io.RawIOBase):
+    """A stream that knows how much of it was read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.num_bytes = 0
+        self.start = 0
+        """Where the last read began."""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.start, self.num_bytes = self.num_bytes, self.num_bytes + len(data)
+        return data
+
+
+def _frames(stream: _Counted) -> Blocks:
+    """Of zstd, which Arrow reads in bounded pieces however much its input swells."""
+    try:
+        yield from blocks(pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd"))
+    except OSError as error:
+        if error.errno is not None:
+            raise  # of the disk
+        if "Truncated" in str(error):
+            raise _CutOff from error
+        raise _Damaged(str(error)) from error
+    if not stream.num_bytes:
+        raise _CutOff
+
+
+def _members(stream: _Counted, start: Callable[[], _Member]) -> Blocks:
+    """Of gzip and xz; padding behind the last member is left out, as tapes leave it."""
+    decompressor = start()
+    for block in blocks(stream):  # type: ignore[arg-type]
+        rest = block
         while rest:
             if decompressor.eof:
                 if not rest.strip(b"\0"):
-                    break  # padding behind the last member, as tapes leave it
+                    break
                 decompressor = start()
-            try:
-                for part in decompressor.parts(rest):
-                    allowance.take(len(part), num_in=num_in, place=place)
-                    yield part
-            except (zlib.error, inflate.error, lzma.LZMAError, zstandard.ZstdError, EOFError) as error:
-                raise Refused("corrupt", f"corrupt {suffix[1:]} ({error})", place=place) from error
+            yield from decompressor.parts(rest)
             rest = decompressor.unused
     if not decompressor.eof:
-        raise Refused("cut_off", f"corrupt {suffix[1:]} (it ends in the middle)", place=f"byte {num_in}")
+        raise _CutOff
 
 
 class BlockReader(io.RawIOBase):
@@ -114,9 +160,8 @@ class _Member:
         self.inner = inner
 
     def parts(self, data: bytes) -> Blocks:
-        """What ``data`` adds; in pieces of a block at most, where the library can be asked for so much."""
-        if part := self.inner.decompress(data):
-            yield part
+        """What ``data`` adds, in pieces of a block at most."""
+        raise NotImplementedError
 
     @property
     def eof(self) -> bool:
@@ -133,6 +178,8 @@ class _Gzip(_Member):
         part = self.inner.decompress(data, BLOCK_BYTES)
         while part:
             yield part
+            if self.inner.eof:
+                return  # zlib keeps what stands behind the end as unconsumed too
             part = self.inner.decompress(self.inner.unconsumed_tail, BLOCK_BYTES)
 
 
@@ -149,5 +196,4 @@ class _Xz(_Member):
 _DECOMPRESSORS: dict[str, Callable[[], _Member]] = {
     ".gz": lambda: _Gzip(inflate.decompressobj(31)),
     ".xz": lambda: _Xz(lzma.LZMADecompressor()),
-    ".zst": lambda: _Member(zstandard.ZstdDecompressor().decompressobj()),
 }

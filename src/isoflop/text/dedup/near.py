@@ -1,4 +1,4 @@
-"""Near-duplicate documents: candidates by locality-sensitive hashing, each pair verified, then joined to clusters.
+"""Near-duplicate documents: candidates by locality-sensitive hashing, pairs compared, and joined to clusters.
 
 Signatures are cut into bands; documents that agree in a whole band are candidates (Leskovec, Rajaraman & Ullman 2020,
 Mining of Massive Datasets, sec. 3.4). With 16 bands of 7 minima a pair of similarity s is found with probability
@@ -8,63 +8,23 @@ the Jaccard similarity of the shingles themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.text.characters import compiled
-from isoflop.text.dedup.minhash import NO_SHINGLES, Signatures, shingles, signatures
+from isoflop.text.dedup.minhash import Signatures
 from isoflop.text.hashing import Hashes, mixed
-from isoflop.text.texts import Texts
 
 NUM_BANDS, BAND_ROWS = 16, 7
 SIMILAR = 0.8
 """Jaccard similarity of the shingles from which two documents are near-duplicates."""
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """What was found among documents."""
-
-    pairs: NDArray[np.int64]
-    """[pairs, 2]: verified, the earlier document first."""
-    similarities: NDArray[np.float64]
-    """[pairs]"""
-    clusters: NDArray[np.int64]
-    """[documents]: the first document of the cluster that each belongs to; its own number for one alone."""
-    num_candidates: int
-
-    @property
-    def dropped(self) -> NDArray[np.bool_]:
-        """[documents]: those that are not the first of their cluster."""
-        result: NDArray[np.bool_] = self.clusters != np.arange(len(self.clusters))
-        return result
-
-
-def near_duplicates(texts: Texts, *, similar: float = SIMILAR, seed: int = 1) -> Duplicates:
-    """Among all documents, in their order: of every cluster the first stays."""
-    signed = signatures(texts, seed=seed, num_hashes=NUM_BANDS * BAND_ROWS)
-    pairs = candidates(signed)
-    similarities = _verified(texts, pairs)
-    close = similarities >= similar
-    return Duplicates(pairs[close], similarities[close], clusters_of(len(texts), pairs[close]), len(pairs))
-
-
-def candidates(signed: Signatures) -> NDArray[np.int64]:
-    """[pairs, 2]: each document with the first of every band that it agrees in, each pair once.
+def stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[pairs, 2] of one band: documents of one key, with the first of them.
 
     In a band of many alike that is a star, not every pair: enough to join them all where they are.
     """
-    keys = band_keys(np.ascontiguousarray(signed), NUM_BANDS, BAND_ROWS)
-    signs = np.flatnonzero(signed[:, 0] != NO_SHINGLES)
-    found = [stars(keys[signs, band], signs) for band in range(NUM_BANDS)]
-    return np.unique(np.concatenate(found), axis=0)
-
-
-def stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[pairs, 2] of one band: documents of one key, with the first of them."""
     order = np.argsort(keys, kind="stable")
     ranked = keys[order]
     begins = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]])) if len(ranked) else np.zeros(0, int)
@@ -78,19 +38,6 @@ def clusters_of(num_documents: int, pairs: NDArray[np.int64]) -> NDArray[np.int6
     parents = np.arange(num_documents)
     _join(parents, pairs)
     return parents
-
-
-def _verified(texts: Texts, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[pairs]: Jaccard similarities. A document's shingles are kept only while pairs of its first come."""
-    return np.array(list(_similarities(texts, pairs)), dtype=np.float64)
-
-
-def _similarities(texts: Texts, pairs: NDArray[np.int64]) -> Iterator[float]:
-    before, first = -1, np.zeros(0, dtype=np.uint64)
-    for a, b in pairs.tolist():  # sorted by the first
-        first = first if a == before else shingles(texts, a)
-        before = a
-        yield jaccard(first, shingles(texts, b))
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
