@@ -9,7 +9,7 @@
 tokenizer.json. ``read``: documents of parquet, jsonl, jsonl.zst and jsonl.gz. ``html``: pages to text, beside
 trafilatura.
 
-Both sides run in this one call, one after the other, each as a process of its own with one thread; kernels are compiled
+Both sides run in this one call, turn by turn, each as a process of its own with one thread; kernels are compiled
 before. Three rounds, medians. Some minutes each.
 """
 
@@ -46,9 +46,17 @@ def main() -> None:
     task = arguments.task
     texts = PREPARED[task](arguments.out) if task in PREPARED else MIX
     side(sys.executable, "text_ours.py", task, texts, arguments.out)  # compiles
-    ours = [side(sys.executable, "text_ours.py", task, texts, arguments.out) for _ in range(arguments.rounds)]
-    theirs = [side(arguments.peer, "text_peer.py", task, texts, arguments.out) for _ in range(arguments.rounds)]
+    both = [
+        [
+            side(sys.executable, "text_ours.py", task, texts, arguments.out),
+            side(arguments.peer, "text_peer.py", task, texts, arguments.out),
+        ]
+        for _ in range(arguments.rounds)
+    ]
+    ours, theirs = map(list, zip(*both, strict=True))
     seconds = [float(np.median([each["cpu_seconds"] for each in side])) for side in (ours, theirs)]
+    for rounds in (ours, theirs):
+        rounds[0]["formats"] = medians([each.get("formats", {}) for each in rounds])
     result = {
         "megabytes": ours[0]["num_bytes"] / 1e6,
         "cpu_seconds": seconds[0],
@@ -67,6 +75,10 @@ def side(python: str | Path, script: str, task: str, texts: Path, out: Path) -> 
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.median([each[name] for each in rounds])) for name in rounds[0]}
 
 
 def of_filters(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_pii import LABELLED
 
 from isoflop.text.pii import redact
-from isoflop.text.shapes import CARD, IBAN, IP4, IP6, PHONE, SSN, shapes
+from isoflop.text.shapes import CARD, EMAIL, IBAN, IP4, IP6, KEY, PHONE, PLUS, SSN, shapes
 from isoflop.text.texts import Texts
 
 
@@ -35,6 +35,15 @@ def shape(text: str) -> int:
         ("212, 555, 0123", 0),
         ("GB82 WEST 1234 5698 7654 32", IBAN | CARD),
         ("RFC2119 and ISO 9001", 0),
+        ("ann@example.com", EMAIL),
+        ("\u00fcber@x", EMAIL),
+        ("@home, at @ and a@ b", 0),
+        ("+1 2", PLUS),
+        ("a + b", 0),
+        ("sk-learn", KEY),
+        ("task-learn, hf-x, asia", 0),
+        ("(AKIA", KEY),
+        ("AKI", 0),
     ],
 )
 def test_shapes_of_numbers(text: str, found: int) -> None:
@@ -50,8 +59,9 @@ def test_nothing_is_missed_in_the_labelled_set(line: str) -> None:
     assert redact(line, shape(line)) == redact(line)
 
 
-NUMBERS = "12 123 4111 1111 192 8 078 05 1120 212 555 +1 2001 db8 GB82 WEST 12345698765432 1 a é"
-PIECES = st.sampled_from([*NUMBERS.split(), *".-(:/", "::", " ", ") ", "\n"])
+WORDS = "x@y.com ann .b% @ sk- hf_ AKIA IOSFODNN7EXAMPLE"
+NUMBERS = "+ 12 123 4111 1111 192 8 078 05 1120 212 555 +1 2001 db8 GB82 WEST 12345698765432 1 a é"
+PIECES = st.sampled_from([*WORDS.split(), *NUMBERS.split(), *".-(:/", "::", " ", ") ", "\n"])
 
 
 @given(st.lists(PIECES, max_size=14))

@@ -11,6 +11,7 @@ from isoflop.core.card import Tally
 from isoflop.text.collect.documents import documents
 from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import File, read_errors
+from isoflop.text.collect.spans import spans
 from isoflop.text.collect.streams import Refused
 from isoflop.text.document import digest_of
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
@@ -65,10 +66,15 @@ def _seen(argument: Files) -> list[object]:
 
 
 def _groups(files: Sequence[File]) -> Iterator[tuple[File, ...]]:
+    """Small files together, the parts of a long one apart."""
     group: list[File] = []
     for file in files:
-        group.append(file)
-        if _is_last(file) or sum(each.size for each in group) >= PIECE_BYTES:
+        for part in spans(file):
+            group.append(part)
+            if sum(each.size for each in group) >= PIECE_BYTES:
+                yield tuple(group)
+                group = []
+        if group and _is_last(file):
             yield tuple(group)
             group = []
     if group:

@@ -22,12 +22,13 @@ class Recogniser:
 
     kind: str
     pattern: re.Pattern[str]
+    """Begins with a sign, or with one of few: an assertion in front would be tried at every place of the text."""
     holds: Callable[[str], bool] = lambda found: True
     """Whether what the pattern found is one."""
-    hints: tuple[str, ...] = ("",)
-    """Texts with none of these have none,"""
     shape: int = 0
-    """nor have those without this shape of numbers, if there is one."""
+    """Texts without this shape have none."""
+    begins: Callable[[str, int], int] = lambda text, start: start
+    """Where what the pattern found at a place really begins; there or behind it where it is none."""
 
 
 def redact(text: str, found: int = shapes.ALL) -> tuple[str, Counter[str]]:
@@ -37,19 +38,20 @@ def redact(text: str, found: int = shapes.ALL) -> tuple[str, Counter[str]]:
     """
     counts: Counter[str] = Counter()
     for recogniser in RECOGNISERS:
-        if (not recogniser.shape or recogniser.shape & found) and any(hint in text for hint in recogniser.hints):
+        if not recogniser.shape or recogniser.shape & found:
             text = _replaced(text, recogniser, counts)
     return text, counts
 
 
 def _replaced(text: str, recogniser: Recogniser, counts: Counter[str]) -> str:
-    def placeholder(match: re.Match[str]) -> str:
-        if not recogniser.holds(match[0]):
-            return match[0]
-        counts[recogniser.kind] += 1
-        return f"<{recogniser.kind.upper()}>"
-
-    return recogniser.pattern.sub(placeholder, text)
+    parts, end = [], 0
+    for match in recogniser.pattern.finditer(text):
+        start = recogniser.begins(text, match.start())
+        if end <= start <= match.start() and recogniser.holds(text[start : match.end()]):
+            parts += [text[end:start], f"<{recogniser.kind.upper()}>"]
+            end = match.end()
+            counts[recogniser.kind] += 1
+    return "".join([*parts, text[end:]]) if parts else text
 
 
 def _digits(text: str) -> str:
@@ -109,7 +111,9 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 _SEPARATOR = r"[ .\-]?"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_NOT_A_NUMBERING = "".join(f"(?<!{word} )(?<!{word.title()} )" for word in ("chapter", "section", "version", "release"))
+_NOT_A_NUMBERING = "".join(
+    f"(?<!{word} [0-9])(?<!{word.title()} [0-9])" for word in ("chapter", "section", "version", "release")
+)
 _KEYS = (
     r"(?:AKIA|ASIA)[A-Z0-9]{16}",
     r"gh[pousr]_[A-Za-z0-9]{36,}",
@@ -122,71 +126,66 @@ _KEYS = (
     r"eyJ[A-Za-z0-9_\-]{8,}\.eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}",
 )
 """Amazon, GitHub (two), Slack, Google, OpenAI and Anthropic, Stripe, Hugging Face, and JSON web tokens (RFC 7519)."""
-_KEY_HINTS = (
-    *(
-        "AKIA",
-        "ASIA",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "github_pat_",
-        "xox",
-        "AIza",
-        "sk-",
-        "k_live_",
-        "k_test_",
-    ),
-    *("hf_", "eyJ"),
-)
 
+
+def _begin_of_address(text: str, sign: int) -> int:
+    """Of an address whose sign stands there: 1 to 64 letters, digits and marks before it."""
+    start = sign
+    while start > 0 and sign - start <= _MAX_LOCAL and (text[start - 1].isalnum() or text[start - 1] in "_.+%-"):
+        start -= 1
+    return start if 1 <= sign - start <= _MAX_LOCAL else sign + 1
+
+
+_MAX_LOCAL = 64
 RECOGNISERS = (
     Recogniser(
         "key",
         re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?-----END (?:[A-Z]+ )*PRIVATE KEY-----", re.DOTALL),
-        hints=("PRIVATE KEY-----",),
     ),
-    Recogniser("key", re.compile(rf"(?<![\w\-])(?:{'|'.join(_KEYS)})(?![\w\-])"), hints=_KEY_HINTS),
+    Recogniser("key", re.compile(rf"(?<![\w\-])(?:{'|'.join(_KEYS)})(?![\w\-])"), shape=shapes.KEY),
     Recogniser(
         "email",
-        re.compile(
-            r"(?<![\w.+%\-])[\w.+%\-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b"
-        ),
-        hints=("@",),
+        re.compile(r"@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b"),
+        shape=shapes.EMAIL,
+        begins=_begin_of_address,
     ),
     Recogniser(
         "iban",
-        re.compile(r"(?<!\w)[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)"),
+        re.compile(r"[A-Z](?<!\w[A-Z])[A-Z][0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)"),
         is_iban,
         shape=shapes.IBAN,
     ),
-    Recogniser("card", re.compile(r"(?<![\w.+\-])[0-9](?:[ \-]?[0-9]){12,18}(?![\w\-])"), is_card, shape=shapes.CARD),
+    Recogniser(
+        "card",
+        re.compile(r"[0-9](?<![\w.+\-][0-9])(?:[ \-]?[0-9]){12,18}(?![\w\-])"),
+        is_card,
+        shape=shapes.CARD,
+    ),
     Recogniser(
         "ssn",
-        re.compile(r"(?<![\w\-])(?!000|666|9)[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w\-])"),
+        re.compile(r"[0-8](?<![\w\-][0-8])[0-9]{2}(?<!000)(?<!666)-(?!00)[0-9]{2}-(?!0000)[0-9]{4}(?![\w\-])"),
         shape=shapes.SSN,
     ),
     Recogniser(
         "ip",
-        re.compile(rf"{_NOT_A_NUMBERING}(?<![\w.\-])(?:{_OCTET}\.){{3}}{_OCTET}(?!\.?\w)(?!-)"),
+        re.compile(rf"[0-9](?<![\w.\-][0-9]){_NOT_A_NUMBERING}[0-9]{{0,2}}(?:\.{_OCTET}){{3}}(?!\.?\w)(?!-)"),
         is_public_address,
         shape=shapes.IP4,
     ),
     Recogniser(
         "ip",
-        re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{1,4}:){0,6}:?(?:[0-9A-Fa-f]{1,4}:?)*(?![\w:])"),
+        re.compile(r"[23](?<![\w:.][23])[0-9A-Fa-f]{3}:(?:[0-9A-Fa-f]{1,4}:){0,6}:?(?:[0-9A-Fa-f]{1,4}:?)*(?![\w:])"),
         is_public_address,
         shape=shapes.IP6,
     ),
     Recogniser(
         "phone",
         re.compile(
-            rf"(?<![\w+.\-])\+[0-9]{{1,3}}{_SEPARATOR}(?:\([0-9]{{1,4}}\){_SEPARATOR})?"
+            rf"\+(?<![\w+.\-]\+)[0-9]{{1,3}}{_SEPARATOR}(?:\([0-9]{{1,4}}\){_SEPARATOR})?"
             rf"[0-9]{{1,4}}(?:{_SEPARATOR}[0-9]{{2,5}}){{1,5}}(?![\w\-])"
         ),
         _is_international,
-        hints=("+",),
+        shape=shapes.PLUS,
     ),
     Recogniser(
         "phone",

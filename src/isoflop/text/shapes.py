@@ -1,4 +1,4 @@
-"""Which shapes of numbers a text has at all: one compiled pass over its bytes that spares the regular expressions.
+"""What a text may hold of numbers, addresses and keys: one compiled pass over its bytes spares the regular expressions.
 
 Every shape is wider than what `pii` looks for, so a text without it has none of that; most texts have no shape.
 """
@@ -11,30 +11,80 @@ from numpy.typing import NDArray
 from isoflop.text.characters import compiled
 from isoflop.text.texts import Texts
 
-IP4, IP6, CARD, SSN, PHONE, IBAN = 1, 2, 4, 8, 16, 32
-ALL = 63
-_ZERO, _NINE, _UPPER_A, _UPPER_Z = ord("0"), ord("9"), ord("A"), ord("Z")
-_SPACE, _DOT, _DASH, _COLON, _CLOSE = map(ord, " .-:)")
+IP4, IP6, CARD, SSN, PHONE, IBAN, KEY, EMAIL, PLUS = (1 << bit for bit in range(9))
+ALL = (1 << 9) - 1
+KEYS = (
+    *("AKIA", "ASIA", "AIza", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "xox", "eyJ"),
+    *("sk-", "sk_live_", "sk_test_", "rk_live_", "rk_test_", "hf_"),
+)
+"""How keys begin."""
+_ZERO, _NINE, _UPPER_A, _UPPER_Z, _LOWER_A, _LOWER_Z = map(ord, "09AZaz")
+_SPACE, _DOT, _DASH, _COLON, _CLOSE, _AT, _PLUS, _PERCENT, _UNDERSCORE = map(ord, " .-:)@+%_")
 _OTHER = 0
 """A gap between runs of digits that joins nothing."""
 _CARD_DIGITS, _IBAN_REST = 13, 10
 
 
-def shapes(texts: Texts) -> NDArray[np.uint8]:
+def shapes(texts: Texts) -> NDArray[np.uint16]:
     """[documents]: the shapes each has, added up."""
-    found = np.zeros(len(texts), dtype=np.uint8)
-    _shapes(texts.data, texts.offsets, found)
+    found = np.zeros(len(texts), dtype=np.uint16)
+    keys = Texts.of([key.encode() for key in KEYS])
+    firsts = np.zeros(256, dtype=np.bool_)
+    firsts[keys.data[keys.offsets[:-1]]] = True
+    _shapes(texts.data, texts.offsets, keys.data, keys.offsets, firsts, found)
     return found
 
 
 @compiled
-def _shapes(data: NDArray[np.uint8], offsets: NDArray[np.int64], found: NDArray[np.uint8]) -> None:
+def _shapes(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    keys: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    firsts: NDArray[np.bool_],
+    found: NDArray[np.uint16],
+) -> None:
     for d in range(len(found)):
-        found[d] = _of_one(data, offsets[d], offsets[d + 1])
+        found[d] = _numbers(data, offsets[d], offsets[d + 1])
+        found[d] |= _words(data, offsets[d], offsets[d + 1], keys, bounds, firsts)
 
 
 @compiled
-def _of_one(data: NDArray[np.uint8], start: int, end: int) -> int:
+def _words(
+    data: NDArray[np.uint8],
+    start: int,
+    end: int,
+    keys: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    firsts: NDArray[np.bool_],
+) -> int:
+    """Beginnings of keys where a word begins, signs between words, and plus signs before a digit."""
+    found, inside = 0, False
+    for i in range(start, end):
+        byte = data[i]
+        if firsts[byte] and not inside and not found & KEY and _begins_key(data, i, end, keys, bounds):
+            found |= KEY
+        if byte == _AT and i > start and i + 1 < end and _is_local(data[i - 1]) and _is_alphanumeric(data[i + 1]):
+            found |= EMAIL
+        if byte == _PLUS and i + 1 < end and _is_digit(data[i + 1]):
+            found |= PLUS
+        inside = _is_alphanumeric(byte) or byte in (_UNDERSCORE, _DASH)
+    return found
+
+
+@compiled
+def _begins_key(data: NDArray[np.uint8], i: int, end: int, keys: NDArray[np.uint8], bounds: NDArray[np.int64]) -> bool:
+    for k in range(len(bounds) - 1):
+        length, same = bounds[k + 1] - bounds[k], 0
+        while same < length and i + same < end and data[i + same] == keys[bounds[k] + same]:
+            same += 1
+        if same == length:
+            return True
+    return False
+
+
+@compiled
+def _numbers(data: NDArray[np.uint8], start: int, end: int) -> int:
     """Follows the runs of digits: their lengths, what stands between them, and how long chains of them are."""
     found, run, last, before, gap_before, octets, digits = 0, 0, 0, 0, _OTHER, 0, 0
     stop = start - 9  # behind the last run
@@ -92,9 +142,20 @@ def _ends_hextet(data: NDArray[np.uint8], start: int, i: int) -> bool:
         return False
     for j in range(i - 3, i):
         lower = data[j] | 32
-        if not (_is_digit(data[j]) or (_UPPER_A | 32) <= lower <= (_UPPER_A | 32) + 5):
+        if not (_is_digit(data[j]) or _LOWER_A <= lower <= _LOWER_A + 5):
             return False
     return True
+
+
+@compiled
+def _is_local(byte: int) -> bool:
+    """Of what may stand before the sign of an address: letters beyond ASCII too."""
+    return _is_alphanumeric(byte) or byte >= 0x80 or byte in (_DOT, _DASH, _PLUS, _PERCENT, _UNDERSCORE)
+
+
+@compiled
+def _is_alphanumeric(byte: int) -> bool:
+    return _is_digit(byte) or _LOWER_A <= byte | 32 <= _LOWER_Z
 
 
 @compiled

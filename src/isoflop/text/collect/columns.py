@@ -15,14 +15,15 @@ BATCH_ROWS = 256
 _ERRORS = (pa.ArrowException, OSError)
 
 
-def parquet(stream: IO[bytes], field: str | None = None) -> Found:
-    """A row a document; needs a stream that can seek."""
+def parquet(stream: IO[bytes], field: str | None = None, groups: tuple[int, int] | None = None) -> Found:
+    """A row a document, of these row groups (first, behind the last) or all; needs a stream that can seek."""
     try:
         file = pq.ParquetFile(stream)
         name = text_column(file.schema_arrow.names, field)
-        yield from _rows(
-            batch.column(0) for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=[name], use_threads=False)
-        )
+        start, end = groups or (0, file.num_row_groups)
+        before = sum(file.metadata.row_group(group).num_rows for group in range(start))
+        batches = file.iter_batches(BATCH_ROWS, row_groups=range(start, end), columns=[name], use_threads=False)
+        yield from _rows((batch.column(0) for batch in batches), before)
     except _ERRORS as error:
         raise Refused("corrupt", f"corrupt parquet ({str(error).splitlines()[0]})") from error
 
@@ -47,8 +48,7 @@ def _arrow_columns(stream: IO[bytes], field: str | None) -> Iterator[pa.Array]:
     return (batch.column(name) for batch in batches)
 
 
-def _rows(columns: Iterator[pa.Array]) -> Found:
-    num_before = 0
+def _rows(columns: Iterator[pa.Array], num_before: int = 0) -> Found:
     for column in columns:
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             raise Refused("no_text_column", f"the column of texts holds {column.type}")

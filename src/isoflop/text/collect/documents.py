@@ -47,9 +47,20 @@ def documents(file: File, *, field: str | None = None) -> Iterator[Raw | Refused
         return
     try:
         with file.open() as stream:
-            yield from _documents(stream, file.path, field)
+            yield from _part(stream, file, field) if file.span else _documents(stream, file.path, field)
     except Refused as refusal:
         yield refusal
+
+
+def _part(stream: IO[bytes], file: File, field: str | None) -> Found:
+    from isoflop.text.collect.columns import parquet
+    from isoflop.text.collect.spans import lines_within
+
+    assert file.span is not None
+    if endings(file.path)[0] == ".parquet":
+        return parquet(stream, field, file.span)
+    first, lines = lines_within(stream, *file.span)
+    return jsonl(lines, field, first_byte=first)
 
 
 def _documents(stream: IO[bytes], name: str, field: str | None) -> Found:

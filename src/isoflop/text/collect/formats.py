@@ -54,13 +54,13 @@ def plain(blocks: Blocks, field: str | None = None) -> Found:
     yield Raw(_unmarked(bytes(pending), start), f"byte {start}" if start else "")
 
 
-def jsonl(blocks: Blocks, field: str | None = None) -> Found:
-    """A line a document."""
-    for number, line in _lines(blocks):
+def jsonl(blocks: Blocks, field: str | None = None, *, first_byte: int = 0) -> Found:
+    """A line a document; of part of a file, ``first_byte`` is where it begins."""
+    for place, line in _lines(blocks, first_byte):
         if isinstance(line, Refused):
             yield line
         elif line.strip():
-            yield _of_json(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line, number, field)
+            yield _of_json(line.removeprefix(codecs.BOM_UTF8), place, field)
 
 
 def table(blocks: Blocks, field: str | None = None, *, delimiter: str = ",") -> Found:
@@ -109,32 +109,34 @@ def refuse_binary(block: bytes, start: int) -> None:
         raise Refused("binary", "binary (NUL)", place=f"byte {start + offset}")
 
 
-def _lines(blocks: Blocks) -> Iterator[tuple[int, bytes | Refused]]:
-    """Numbered lines without their line feeds; one too long is named and skipped."""
+def _lines(blocks: Blocks, start: int) -> Iterator[tuple[str, bytes | Refused]]:
+    """Lines without their line feeds, from byte ``start`` on, and where; one too long is named and skipped."""
+    behind = f" behind byte {start}" if start else ""
     pending: list[bytes] = []
-    size, number, start = 0, 1, 0
+    size, number = 0, 1
     for block in blocks:
         refuse_binary(block, start)
         start += len(block)
         *ended, last = block.split(b"\n")
         for part in ended:
-            yield number, _line(pending, part, size + len(part), number)
+            place = f"line {number}{behind}"
+            yield place, _line(pending, part, size + len(part), place)
             pending, size, number = [], 0, number + 1
         size += len(last)
         pending = [*pending, last] if size <= MAX_RECORD_BYTES else []
-    yield number, _line(pending, b"", size, number)
+    place = f"line {number}{behind}"
+    yield place, _line(pending, b"", size, place)
 
 
-def _line(pending: list[bytes], part: bytes, size: int, number: int) -> bytes | Refused:
-    return _too_long(f"line {number}") if size > MAX_RECORD_BYTES else b"".join([*pending, part])
+def _line(pending: list[bytes], part: bytes, size: int, place: str) -> bytes | Refused:
+    return _too_long(place) if size > MAX_RECORD_BYTES else b"".join([*pending, part])
 
 
 def _too_long(place: str = "") -> Refused:
     return Refused("too_long", f"a record over {MAX_RECORD_BYTES >> 20} MB", place=place)
 
 
-def _of_json(line: bytes, number: int, field: str | None) -> Raw | Refused:
-    place = f"line {number}"
+def _of_json(line: bytes, place: str, field: str | None) -> Raw | Refused:
     names = (field,) if field else TEXT_FIELDS
     try:
         value = orjson.loads(line)

@@ -28,6 +28,8 @@ class File:
     """Bytes; 0 where the store does not tell."""
     stamp: str
     """Another one once the file was written again."""
+    span: tuple[int, int] | None = None
+    """What is read of it (`spans`): first byte of jsonl, or row group of parquet, and the one behind the last."""
 
     @property
     def name(self) -> str:
