@@ -9,8 +9,8 @@
 tokenizer.json. ``read``: documents of parquet, jsonl, jsonl.zst and jsonl.gz. ``html``: pages to text, beside
 trafilatura.
 
-Both sides run in this one call, turn by turn, each as a process of its own with one thread; kernels are compiled
-before. Three rounds, medians. Some minutes each.
+Both sides run in this one call, turn by turn, each as a process of its own with one thread; libraries are
+imported and kernels compiled and loaded before. Three rounds, medians. Some minutes each.
 """
 
 from __future__ import annotations

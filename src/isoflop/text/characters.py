@@ -66,22 +66,17 @@ def _is_symbol(characters: list[str], kinds: str = "PSC") -> NDArray[np.uint8]:
 
 
 @compiled
-def code_at(data: NDArray[np.uint8], i: int) -> int:
-    """The code point that begins at byte ``i`` of valid UTF-8."""
+def character_at(data: NDArray[np.uint8], i: int) -> tuple[int, int]:
+    """The code point that begins at byte ``i`` of valid UTF-8, and where the next one does."""
     first: int = np.int64(data[i])  # type: ignore[assignment]
     if first < 0x80:
-        return first
+        return first, i + 1
     if first < 0xE0:
-        return ((first & 0x1F) << 6) | (data[i + 1] & 0x3F)
+        return ((first & 0x1F) << 6) | (data[i + 1] & 0x3F), i + 2
     if first < 0xF0:
-        return ((first & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F)
-    return ((first & 7) << 18) | ((data[i + 1] & 0x3F) << 12) | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-
-
-@compiled
-def width_of(code: int) -> int:
-    """Bytes of a code point in UTF-8."""
-    return 1 + (code >= 0x80) + (code >= 0x800) + (code >= PLANE)
+        return ((first & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F), i + 3
+    high = ((first & 7) << 18) | ((data[i + 1] & 0x3F) << 12)
+    return high | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F), i + 4
 
 
 @compiled

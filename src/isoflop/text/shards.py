@@ -89,7 +89,7 @@ class Shelf:
         """Its documents."""
         path = self.folder / self.shard.file
         verify_once(path, self.shard.sha256)
-        return pq.read_table(path, columns=columns, use_threads=False)
+        return pq.ParquetFile(path).read(columns=columns, use_threads=False)
 
     def texts(self) -> Texts:
         return column_of_texts(self.table(["text"]))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import orjson
 
-from isoflop.text.collect.streams import Blocks, Refused
+from isoflop.text.collect.streams import BLOCK_BYTES, BlockReader, Blocks, Refused
 
 MAX_BYTES = 1 << 24
 """A plain text beyond twice this is cut into documents of about this size."""
@@ -110,26 +111,20 @@ def refuse_binary(block: bytes, start: int) -> None:
 
 
 def _lines(blocks: Blocks, start: int) -> Iterator[tuple[str, bytes | Refused]]:
-    """Lines without their line feeds, from byte ``start`` on, and where; one too long is named and skipped."""
-    behind = f" behind byte {start}" if start else ""
-    pending: list[bytes] = []
-    size, number = 0, 1
-    for block in blocks:
-        refuse_binary(block, start)
-        start += len(block)
-        *ended, last = block.split(b"\n")
-        for part in ended:
-            place = f"line {number}{behind}"
-            yield place, _line(pending, part, size + len(part), place)
-            pending, size, number = [], 0, number + 1
-        size += len(last)
-        pending = [*pending, last] if size <= MAX_RECORD_BYTES else []
-    place = f"line {number}{behind}"
-    yield place, _line(pending, b"", size, place)
-
-
-def _line(pending: list[bytes], part: bytes, size: int, place: str) -> bytes | Refused:
-    return _too_long(place) if size > MAX_RECORD_BYTES else b"".join([*pending, part])
+    """Lines from byte ``start`` on, and where; one too long is named and skipped."""
+    behind, number = f" behind byte {start}" if start else "", 0
+    stream = io.BufferedReader(BlockReader(blocks), BLOCK_BYTES)
+    while line := stream.readline(MAX_RECORD_BYTES + 1):
+        refuse_binary(line, start)
+        start, number = start + len(line), number + 1
+        place = f"line {number}{behind}"
+        if len(line) <= MAX_RECORD_BYTES:
+            yield place, line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(MAX_RECORD_BYTES)
+            start += len(line)
+        yield place, _too_long(place)
 
 
 def _too_long(place: str = "") -> Refused:

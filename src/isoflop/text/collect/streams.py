@@ -136,7 +136,7 @@ class BlockReader(io.RawIOBase):
     """Blocks as a file to read from."""
 
     def __init__(self, parts: Blocks) -> None:
-        self._parts, self._rest = parts, b""
+        self._parts, self._rest = parts, memoryview(b"")
 
     def readable(self) -> bool:
         return True
@@ -146,7 +146,7 @@ class BlockReader(io.RawIOBase):
             part = next(self._parts, None)
             if part is None:
                 return 0
-            self._rest = part
+            self._rest = memoryview(part)
         taken = self._rest[: len(buffer)]
         buffer[: len(taken)] = taken
         self._rest = self._rest[len(taken) :]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isoflop.core.card import Tally
 from isoflop.text.characters import compiled
 from isoflop.text.hashing import EMPTY, Hashes, extended, mixed
+from isoflop.text.linewise import line_starts, only_lines, owners
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
 from isoflop.text.shards import Entry, Shelf, beginning, column_of_texts, write_numbers, write_shard
 from isoflop.text.texts import Texts
@@ -25,7 +26,7 @@ VERSION = 1
 MIN_LINE_BYTES = 20
 _PART_BITS = 4
 """Counts are added up in 2^4 parts of the hashes' range."""
-_LINE_FEED, _SPACE = ord("\n"), ord(" ")
+_SPACE = ord(" ")
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ def cut_lines(shelves: Sequence[Shelf], shop: Workshop, *, least: int) -> tuple[
 def count(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
     """Writes uint64 [2, lines]: the hash of each line of the shard, sorted, and how many documents it stands in."""
     texts = argument.texts()
-    room = int((texts.data == _LINE_FEED).sum()) + len(texts)
-    hashes, documents = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.int64)
-    num_lines = _hash_lines(texts.data, texts.offsets, hashes, documents)
-    order = np.lexsort((documents[:num_lines], hashes[:num_lines]))
+    starts = line_starts(texts)
+    hashes, documents = line_hashes(texts, starts), owners(texts, starts)
+    hashes, documents = hashes[hashes != EMPTY], documents[hashes != EMPTY]
+    order = np.lexsort((documents, hashes))
     hashes, documents = hashes[order], documents[order]
-    once = np.ones(num_lines, dtype=bool)
+    once = np.ones(len(hashes), dtype=bool)
     once[1:] = (hashes[1:] != hashes[:-1]) | (documents[1:] != documents[:-1])
     values, times = np.unique(hashes[once], return_counts=True)
     yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", np.stack([values, times.astype(np.uint64)]))])
@@ -90,11 +91,11 @@ def cut(argument: Cutting, outlet: Outlet) -> Iterator[Portion]:
     """Writes the shard's documents without frequent lines; a document of nothing else is dropped."""
     table = argument.shelf.table()
     texts = column_of_texts(table)
-    data, offsets = np.empty_like(texts.data), np.zeros(len(texts) + 1, dtype=np.int64)
-    hashes = np.concatenate([shelf.numbers() for shelf in argument.frequent])
+    starts = line_starts(texts)
+    goes = np.isin(line_hashes(texts, starts), np.concatenate([shelf.numbers() for shelf in argument.frequent]))
+    after = only_lines(texts, starts, ~goes)
     tally = Tally()
-    tally.mended["repeated_lines"] = int(_cut_all(texts.data, texts.offsets, hashes, data, offsets))
-    after = Texts(data, offsets)
+    tally.mended["repeated_lines"] = int(goes.sum())
     kept = []
     for before, left, row in zip(texts, after, table.drop_columns(["text"]).to_pylist(), strict=True):
         if left.strip():
@@ -104,49 +105,17 @@ def cut(argument: Cutting, outlet: Outlet) -> Iterator[Portion]:
     yield Portion([write_shard(outlet.folder, f"{outlet.stem}.parquet", kept)] if kept else [], tally)
 
 
-@compiled
-def _hash_lines(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], hashes: Hashes, documents: NDArray[np.int64]
-) -> int:
-    """Fills the hashes of long lines and whose they are; returns how many."""
-    n = 0
-    for d in range(len(offsets) - 1):
-        start = offsets[d]
-        for i in range(offsets[d], offsets[d + 1] + 1):
-            if i == offsets[d + 1] or data[i] == _LINE_FEED:
-                value = _line_hash(data, start, i)
-                if value != EMPTY:
-                    hashes[n], documents[n] = value, d
-                    n += 1
-                start = i + 1
-    return n
+def line_hashes(texts: Texts, starts: NDArray[np.int64]) -> Hashes:
+    """[lines]: of each long line; ``EMPTY`` for a short one."""
+    found = np.empty(len(starts) - 1, dtype=np.uint64)
+    _hash_all(texts.data, starts, found)
+    return found
 
 
 @compiled
-def _cut_all(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    hashes: Hashes,
-    out: NDArray[np.uint8],
-    out_offsets: NDArray[np.int64],
-) -> int:
-    """Copies all lines, with their line feeds, but those whose hash is among ``hashes``; returns how many are not."""
-    num_cut, end = 0, 0
-    for d in range(len(offsets) - 1):
-        start = offsets[d]
-        for i in range(offsets[d], offsets[d + 1] + 1):
-            if i == offsets[d + 1] or data[i] == _LINE_FEED:
-                stop = min(i + 1, offsets[d + 1])
-                value = _line_hash(data, start, i)
-                place = np.searchsorted(hashes, value)
-                if value != EMPTY and place < len(hashes) and hashes[place] == value:
-                    num_cut += 1
-                else:
-                    out[end : end + stop - start] = data[start:stop]
-                    end += stop - start
-                start = stop
-        out_offsets[d + 1] = end
-    return num_cut
+def _hash_all(data: NDArray[np.uint8], starts: NDArray[np.int64], found: Hashes) -> None:
+    for line in range(len(found)):
+        found[line] = _line_hash(data, starts[line], starts[line + 1])
 
 
 @compiled

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import PLANE, REMOVED, code_at, compiled, folded, width_of
+from isoflop.text.characters import PLANE, REMOVED, character_at, compiled, folded
 from isoflop.text.hashing import EMPTY, Hashes, extended, fill_prefixes, mixed, power, run_at
 from isoflop.text.texts import Texts
 
@@ -64,11 +64,14 @@ def _sign_all(
 ) -> None:
     room = longest // 2 + 2
     words, prefixes = np.empty(room, dtype=np.uint64), np.empty(room + 1, dtype=np.uint64)
-    runs = np.empty(room, dtype=np.uint64)
+    runs, halves = np.empty(room, dtype=np.uint64), np.empty(room, dtype=np.uint32)
     for d in range(len(found)):
         num_words = fold_words(data, offsets[d], offsets[d + 1], table, words)
         fill_prefixes(words, num_words, prefixes)
-        _minima(runs, _shingle_all(prefixes, num_words, SHINGLE_WORDS, runs), factors, terms, found[d])
+        count = _shingle_all(prefixes, num_words, SHINGLE_WORDS, runs)
+        for i in range(count):
+            halves[i] = np.uint32(runs[i] >> np.uint64(32))
+        _minima(halves[:count], factors, terms, found[d])
 
 
 @compiled
@@ -94,8 +97,7 @@ def fold_words(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.
     num_words, word, digit = 0, EMPTY, False
     i = start
     while i < end:
-        code = code_at(data, i)
-        i += width_of(code)
+        code, i = character_at(data, i)
         code = np.int64(table[code]) if code < PLANE else code
         if code == _SPACE:
             if word != EMPTY:
@@ -125,10 +127,11 @@ def _shingle_all(prefixes: Hashes, num_words: int, length: int, found: Hashes) -
 
 @compiled
 def _minima(
-    runs: Hashes, count: int, factors: NDArray[np.uint32], terms: NDArray[np.uint32], minima: NDArray[np.uint32]
+    halves: NDArray[np.uint32], factors: NDArray[np.uint32], terms: NDArray[np.uint32], minima: NDArray[np.uint32]
 ) -> None:
-    for i in range(count):
-        x = np.uint32(runs[i] >> np.uint64(32))
-        for k in range(len(minima)):
-            value = np.uint32(factors[k] * x + terms[k])
-            minima[k] = min(minima[k], value)
+    """One hash after the other: the least of it stays in a register, and all come at once."""
+    for k in range(len(minima)):
+        factor, term, least = factors[k], terms[k], minima[k]
+        for i in range(len(halves)):
+            least = min(least, np.uint32(factor * halves[i] + term))
+        minima[k] = least

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isoflop.text.characters import compiled
+from isoflop.text.linewise import line_starts, only_lines
 from isoflop.text.sentences import sentences
 from isoflop.text.texts import Texts
 
@@ -30,7 +31,7 @@ PHRASES = (
 )
 """Of lines that go, in whatever case."""
 _CITATION = re.compile(rb"\[(?:\d+|edit|citation needed)\]")
-_LINE_FEED, _SPACE = ord("\n"), ord(" ")
+_SPACE = ord(" ")
 _STOPS = tuple(b".!?\"'")
 _QUOTES = (0x99, 0x9D)
 """Last bytes of U+2019 and U+201D; U+2026, the ellipsis, ends with A6, and all begin with E2 80."""
@@ -50,12 +51,13 @@ class Lines:
 def prose(documents: Sequence[bytes]) -> Lines:
     """The lines that end as sentences do, have five words and are no notice of the page's; blank lines stay."""
     cited = [_CITATION.sub(b"", data) if b"[" in data else data for data in documents]
-    texts = Texts.of(cited)
-    phrases = Texts.of(PHRASES)
-    data, offsets = np.empty_like(texts.data), np.zeros(len(texts) + 1, dtype=np.int64)
-    num_cut = int(_keep(texts.data, texts.offsets, phrases.data, phrases.offsets, data, offsets))
-    left = list(Texts(data, offsets))
-    return Lines(left, [_reason(before, after) for before, after in zip(cited, left, strict=True)], num_cut)
+    texts, phrases = Texts.of(cited), Texts.of(PHRASES)
+    starts = line_starts(texts)
+    stays = np.zeros(len(starts) - 1, dtype=np.bool_)
+    _judge(texts.data, starts, phrases.data, phrases.offsets, stays)
+    left = list(only_lines(texts, starts, stays))
+    reasons = [_reason(before, after) for before, after in zip(cited, left, strict=True)]
+    return Lines(left, reasons, int((~stays).sum()))
 
 
 def _reason(before: bytes, after: bytes) -> str | None:
@@ -70,29 +72,15 @@ def _reason(before: bytes, after: bytes) -> str | None:
 
 
 @compiled
-def _keep(
+def _judge(
     data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
+    starts: NDArray[np.int64],
     phrases: NDArray[np.uint8],
     bounds: NDArray[np.int64],
-    out: NDArray[np.uint8],
-    out_offsets: NDArray[np.int64],
-) -> int:
-    """Copies the lines that stay; returns how many do not."""
-    num_cut, end = 0, 0
-    for d in range(len(offsets) - 1):
-        start = offsets[d]
-        for i in range(offsets[d], offsets[d + 1] + 1):
-            if i == offsets[d + 1] or data[i] == _LINE_FEED:
-                stop = min(i + 1, offsets[d + 1])
-                if _is_prose(data, start, i, phrases, bounds):
-                    out[end : end + stop - start] = data[start:stop]
-                    end += stop - start
-                else:
-                    num_cut += 1
-                start = stop
-        out_offsets[d + 1] = end
-    return num_cut
+    stays: NDArray[np.bool_],
+) -> None:
+    for line in range(len(stays)):
+        stays[line] = _is_prose(data, starts[line], starts[line + 1], phrases, bounds)
 
 
 @compiled

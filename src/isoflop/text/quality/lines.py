@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import BREAK, SPACE, code_at, compiled, kind_of, width_of
+from isoflop.text.characters import BREAK, SPACE, character_at, compiled, kind_of
 from isoflop.text.hashing import EMPTY, Hashes, extended, seen_before
 
 Counts = Any
@@ -35,7 +35,7 @@ def count_lines(
     line, line_chars, blank, ending, gap = EMPTY, 0, True, 0, 0
     i = start
     while i < end:
-        code = code_at(data, i)
+        code, i = character_at(data, i)
         kind = kind_of(table, code)
         if kind & BREAK:
             if not (code == _NEWLINE and before == _RETURN):
@@ -54,7 +54,6 @@ def count_lines(
             line, line_chars, ending, gap = extended(line, code), line_chars + 1, code, 0
             blank = blank and kind & SPACE != 0
         before = code
-        i += width_of(code)
     if chars:
         _tell_line(first, last, dots, one)
     _tell_fed(line, line_chars, blank, ending, True, keys, stamps, mask, stamp, one)
@@ -109,8 +108,7 @@ def count_paragraphs(
     paragraph, chars, gap = EMPTY, 0, 0
     i = start
     while i < end:
-        code = code_at(data, i)
-        i += width_of(code)
+        code, i = character_at(data, i)
         if code == _NEWLINE:
             gap += 1
             continue
@@ -129,10 +127,10 @@ def _stripped(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.u
     first, last = end, start
     i = start
     while i < end:
-        code = code_at(data, i)
+        code, following = character_at(data, i)
         if not kind_of(table, code) & SPACE:
-            first, last = min(first, i), i + width_of(code)
-        i += width_of(code)
+            first, last = min(first, i), following
+        i = following
     return min(first, last), last
 
 

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import ALPHA, SPACE, SYMBOL, WORD, code_at, compiled, kind_of, kinds, width_of
+from isoflop.text.characters import ALPHA, SPACE, SYMBOL, WORD, character_at, compiled, kind_of, kinds
 from isoflop.text.hashing import EMPTY, Hashes, extended, fill_prefixes, hash_of
 from isoflop.text.quality.lines import Counts, count_lines, count_paragraphs
 from isoflop.text.quality.runs import repeated_runs, top_run
@@ -153,7 +153,7 @@ def _words(
     num_words, word, chars, seen, dots = 0, EMPTY, 0, 0, 0
     i = start
     while i <= end:
-        code = code_at(data, i) if i < end else _NEWLINE  # a last space ends the last word
+        code, following = character_at(data, i) if i < end else (_NEWLINE, end + 1)  # a last space ends the last word
         kind = kind_of(table, code)
         alone = rule == _PARTS and not kind & (SPACE | WORD)
         if (kind & SPACE or alone) and chars:
@@ -174,7 +174,7 @@ def _words(
         one.num_hashes += code == _HASH
         if i < end:
             one.num_chars += 1
-        i += width_of(code)
+        i = following
     one.num_words = num_words
     return num_words
 
