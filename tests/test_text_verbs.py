@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -100,18 +101,25 @@ def test_a_prepared_text_is_what_run_reads(prepared: tuple[Path, dict[str, objec
     assert {Path(file.path).parent.name for file in find([out])} == {"text"}
 
 
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_kill_and_the_same_again_give_the_same_bytes(
-    texts: Path, prepared: tuple[Path, dict[str, object]], tmp_path: Path
+    texts: Path, prepared: tuple[Path, dict[str, object]], tmp_path: Path, sent: signal.Signals
 ) -> None:
     out, _ = prepared
     arguments = ["prepare", texts, "--out", tmp_path / "out", "--rules", "gopher-quality", "--keep-rejects", "--quiet"]
-    command = [sys.executable, "-m", "isoflop", *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "isoflop", *map(str, arguments), "--workers", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("stages/*/*.json")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    os.killpg(process.pid, sent)
+    _, told = process.communicate()
+    if sent is signal.SIGINT and process.returncode:  # it may have been done already
+        assert process.returncode == 130 and told.strip().splitlines() == [
+            "isoflop: interrupted; what was finished is kept. The same command again goes on from there"
+        ]
     again = isoflop(*arguments)
     assert again.returncode == 0, again.stderr
     for path in out.glob("text/*.parquet"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from isoflop.core import codec
 from isoflop.core.card import CARD, DataCard, load_card
-from isoflop.core.errors import CorruptFileError, StudyError, TextError
+from isoflop.core.errors import CorruptFileError, Interrupted, StudyError, TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import file_sha256, write_text
 from isoflop.core.files import verify as verify_file
@@ -73,7 +74,7 @@ def prepare(
     recipe = Recipe(sources, refinement, similar, keeps_rejects, most_documents, tuple(map(absolute, against)))
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
-    with Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
+    with _interruptible(), Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
         card = refine_text(recipe, out, executor=_executor(on, workers, out), watts=watts, tell=_told(progress))
         progress.stage("tokenize")
         manifest = text.prepare(
@@ -87,6 +88,16 @@ def prepare(
         )
     write_text(out / CARD_PAGE, card_page(card, manifest))
     return {"out": str(out), "seconds": time.monotonic() - started} | told(card, manifest)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what was finished is kept", remedy="The same command again goes on from there"
+        ) from None
 
 
 def learn(good: Sequence[str], bad: Sequence[str], *, out: Path, seed: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from isoflop.core import codec
 from isoflop.core.budget import Budget, Rates, format_seconds
-from isoflop.core.errors import BudgetError, IsoflopError, StudyError, TextError
+from isoflop.core.errors import BudgetError, Interrupted, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
 from isoflop.core.products import FORMAT_VERSION, Interval
 from isoflop.machine.grid import grams_per_kwh
@@ -38,7 +38,6 @@ from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
-from isoflop.train.stop import Interrupted
 
 
 def start(

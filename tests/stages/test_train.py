@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import toy
-from isoflop.core.errors import CorruptFileError
+from isoflop.core.errors import CorruptFileError, Interrupted
 from isoflop.core.products import FORMAT_VERSION, Plan
 from isoflop.core.records import Evaluation, PilotFinished, Record, RecordLog, RunStarted, Spent
 from isoflop.stages import train as stage
@@ -17,7 +17,6 @@ from isoflop.stages.plan import measured_speedup
 from isoflop.stages.train import _booked_seconds, trained
 from isoflop.study import Given, Study
 from isoflop.text.prepare import load, open_split, prepare
-from isoflop.train.stop import Interrupted
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from isoflop.train.stop import Interrupted, stop_requests
+from isoflop.core.errors import Interrupted
+from isoflop.train.stop import stop_requests
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from isoflop.core.errors import Interrupted
 from isoflop.core.products import Plan
 from isoflop.core.records import Evaluation, Landing, Record, RunStarted, Spent, Step, Warned
 from isoflop.text.prepare import load, open_split
 from isoflop.train import target
 from isoflop.train.schedule import Anchor
-from isoflop.train.stop import Interrupted
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Snapshot, Trainer
 from toy import config, plan, recipe, session

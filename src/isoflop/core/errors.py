@@ -15,6 +15,12 @@ class IsoflopError(Exception):
         super().__init__(f"{place}{what}{advice}")
 
 
+class Interrupted(IsoflopError):
+    """The person or the machine asked us to stop; everything is saved."""
+
+    exit_code = 130
+
+
 class BudgetError(IsoflopError):
     """A budget that is nonsense or cannot be met."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -23,7 +24,7 @@ class Local:
             yield from map(function, items)
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.num_processes, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(self.num_processes, get_context("spawn"), _leave_interrupts)
         futures = [self._pool.submit(function, item) for item in items]
         try:
             for future in as_completed(futures):
@@ -34,6 +35,19 @@ class Local:
                 "a worker process was killed, perhaps for want of memory",
                 remedy="Do the same again, with fewer --workers: what was finished is kept",
             ) from error
-        finally:
-            for future in futures:
-                future.cancel()
+        except BaseException:
+            self._stop()
+            raise
+
+    def _stop(self) -> None:
+        """At once: what was under way is lost, and done again another time."""
+        if self._pool is not None:
+            for process in self._pool._processes.values():
+                process.terminate()
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; this one's parent ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

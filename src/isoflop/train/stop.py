@@ -7,15 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from isoflop.core.errors import IsoflopError
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-
-
-class Interrupted(IsoflopError):
-    """The person or the machine asked us to stop; everything is saved."""
-
-    exit_code = 130
 
 
 class StopRequest:

@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+from isoflop.core.errors import Interrupted
 from isoflop.core.products import Plan, StudyWarning
 from isoflop.core.records import Evaluation, Landing, Spent
 from isoflop.core.session import Session
@@ -14,7 +15,7 @@ from isoflop.train.landing import Pace, landed
 from isoflop.train.meter import StepMeter
 from isoflop.train.pilot import run_started, validate
 from isoflop.train.schedule import Anchor
-from isoflop.train.stop import Interrupted, StopRequest, stop_requests
+from isoflop.train.stop import StopRequest, stop_requests
 from isoflop.train.trainer import Snapshot, Trainer
 
 RUN = "target"
