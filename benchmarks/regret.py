@@ -5,22 +5,28 @@
 Trains sizes 1/2, 3/4, 1, 3/2 and 2 of the plan's, each by the same recipe rules for the *whole* budget of the study,
 without measuring, pilots or planning, and scores them on the same test documents. The bar: isoflop's bits per byte
 at most 0.02 above the best of them. Takes five budgets; finished sizes in --out are not repeated.
+
+Beside it, what the study's law says of these sizes under other prices of repeating text: measured over predicted bits
+per byte, mean and sd over the sizes. A law with the right price has the least sd; the mean is its error otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import math
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from corpora import save, stamp
 from isoflop.core.process import tune_process
 from isoflop.core.records import Scored, read_records
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import pick_device, time_steps
 from isoflop.model.config import ModelConfig
@@ -35,6 +41,8 @@ from isoflop.stages.train import trained
 from isoflop.study import Study, open_session
 
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)
+R_D, R_N = (3.0, 5.0, 7.0, 15.0), (0.5, 1.0, 5.3, 20.0)
+"""Scales of repetition that are tried."""
 
 
 def main() -> None:
@@ -53,7 +61,28 @@ def main() -> None:
         for factor in arguments.factors
     ]
     best = min(row["bits_per_byte"] for row in rows)
-    save(arguments.out / "regret.json", stamp() | {"isoflop": ours, "best": best, "regret": ours - best, "rows": rows})
+    result = {"isoflop": ours, "best": best, "regret": ours - best, "rows": rows}
+    save(arguments.out / "regret.json", stamp() | result | {"prices": prices(Study(arguments.study), rows)})
+
+
+def prices(study: Study, rows: list[dict[str, Any]]) -> list[dict[str, float]]:
+    """Errors of the study's law on whole runs by the two scales of repetition (``law/forms/repeated.py``)."""
+    form, given = form_of(study.law.form), dict(study.law.parameters)
+    at = {
+        PARAMS: np.array([float(row["num_parameters"]) for row in rows]),
+        TOKENS: np.array([float(row["tokens"]) for row in rows]),
+        UNIQUE: np.full(len(rows), float(study.plan.recipe.unique_tokens)),
+    }
+
+    def predicted(scales: dict[str, float]) -> np.ndarray:
+        return np.exp(form.log_loss(form.theta_of(np.array([(given | scales)[name] for name in form.parameters])), at))
+
+    bits = np.array([row["predicted"] for row in rows]) / predicted({})
+    found = []
+    for tokens, size in itertools.product(R_D, R_N):
+        ratios = np.array([row["bits_per_byte"] for row in rows]) / (bits * predicted({"R_D*": tokens, "R_N*": size}))
+        found.append({"R_D*": tokens, "R_N*": size, "mean": float(ratios.mean() - 1), "sd": float(ratios.std())})
+    return found
 
 
 def train_size(source: Path, factor: float, folder: Path, *, dropout: float | None) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Slurm:
             for job in submitit.helpers.as_completed(jobs):
                 if (error := job.exception()) is not None:
                     raise IsoflopError(
-                        f"job {job.job_id} failed ({str(error).strip().splitlines()[-1]})",
+                        f"job {job.job_id} failed ({_cause(str(error))})",
                         where=str(job.paths.stderr),
                         remedy="Do the same again: what was finished is kept",
                     ) from error
@@ -45,3 +45,9 @@ class Slurm:
             for job in jobs:
                 if not job.done():
                     job.cancel()
+
+
+def _cause(told: str) -> str:
+    """The last line of the job's trace, which submitit puts between two rules of dashes."""
+    trace = told.split("\n----------------------\n")
+    return (trace[1] if len(trace) > 1 else told).strip().splitlines()[-1]
