@@ -24,6 +24,7 @@ from isoflop.core.files import (
     read_json,
     verify,
     write_array,
+    write_arrays,
     write_bytes,
     write_checked_json,
     write_json,
@@ -213,3 +214,16 @@ def test_kill_nine_leaves_one_whole_file(tmp_path: Path, delay: float) -> None:
     data = path.read_bytes()
     assert len(data) == 300_000
     assert len(set(data)) == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int64", "float32"])
+def test_an_array_in_parts_is_the_file_that_numpy_saves(tmp_path: Path, dtype: str) -> None:
+    whole = np.arange(10).astype(dtype)
+    parts = (part for part in np.split(whole, [3, 3, 8]))
+    sha256 = write_arrays(tmp_path / "parts.npy", parts, dtype=whole.dtype, shape=(10,))
+    np.save(tmp_path / "numpy.npy", whole)
+    assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+    assert file_sha256(tmp_path / "parts.npy") == sha256
+    table = np.arange(6).reshape(2, 3).T
+    assert write_array(tmp_path / "table.npy", table) == file_sha256(tmp_path / "table.npy")
+    assert (np.load(tmp_path / "table.npy") == table).all()

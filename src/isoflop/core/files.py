@@ -10,9 +10,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,24 @@ def existing_parent(path: Path) -> Path:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Writes ``data`` atomically: a reader sees the old file or the new one, never a part.
+    """Writes ``data`` as `write_parts` does."""
+    write_parts(path, [data])
+
+
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
+    """Writes a file atomically and returns its SHA-256: a reader sees the old file or the new one, never a part.
 
     Raises `DiskError` for a full disk or a folder without permission; then nothing is left behind.
     """
+    digest = hashlib.sha256()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                for part in parts:
+                    digest.update(part)
+                    file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
@@ -72,6 +81,7 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -136,10 +146,16 @@ def _value_sha256(value: dict[str, Any]) -> str:
 
 def write_array(path: Path, array: np.ndarray) -> str:
     """Writes a ``.npy`` file atomically and returns its SHA-256."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    write_bytes(path, buffer.getbuffer())
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+    whole = np.ascontiguousarray(array)
+    return write_arrays(path, [whole], dtype=whole.dtype, shape=array.shape)
+
+
+def write_arrays(path: Path, parts: Iterable[np.ndarray], *, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """The same of an array that comes in contiguous parts, one behind the other, and never lies in memory whole."""
+    header = io.BytesIO()
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return write_parts(path, chain([header.getvalue()], (part.data.cast("B") for part in parts if part.size)))
 
 
 def read_array(path: Path, sha256: str) -> np.ndarray:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from isoflop.core.files import disk_errors, verify_once, write_array
+from isoflop.core.files import disk_errors, verify_once, write_array, write_arrays
 from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.encode import Encode, encoder, ids_dtype
@@ -33,6 +34,11 @@ class Encoded:
     lengths: np.ndarray
     """int64 [documents]: tokens of each, with end-of-text."""
     dtype: np.dtype[np.unsignedinteger[Any]]
+
+    def ids(self, file: IO[bytes], index: int) -> np.ndarray:
+        """Of one document, from the open file."""
+        width, length = self.dtype.itemsize, int(self.lengths[index])
+        return np.frombuffer(os.pread(file.fileno(), width * length, width * int(self.starts[index])), self.dtype)
 
 
 def write_splits(
@@ -83,23 +89,30 @@ def _encode(
 
 def _write_split(out: Path, name: str, documents: Sequence[Document], encoded: Encoded, first: int) -> Split:
     shards: list[Shard] = []
-    pending: list[np.ndarray] = []
-    num_pending = 0
-    span, width = slice(first, first + len(documents)), encoded.dtype.itemsize
+    lengths = encoded.lengths[first : first + len(documents)]
     with encoded.path.open("rb") as file:
-        for start, length in zip(encoded.starts[span].tolist(), encoded.lengths[span].tolist(), strict=True):
-            pending.append(np.frombuffer(os.pread(file.fileno(), width * length, width * start), dtype=encoded.dtype))
-            num_pending += length
-            if name == "train" and num_pending >= SHARD_TOKENS:
-                shards.append(_write_shard(out, f"train-{len(shards):05d}.npy", pending))
-                pending, num_pending = [], 0
-    if pending:
-        shards.append(_write_shard(out, f"train-{len(shards):05d}.npy" if name == "train" else f"{name}.npy", pending))
-    table = np.column_stack([encoded.lengths[span], [document.num_bytes for document in documents]])
+        for start, end in pairwise(_bounds(lengths, SHARD_TOKENS if name == "train" else None)):
+            num_tokens = int(lengths[start:end].sum())
+            shard = f"train-{len(shards):05d}.npy" if name == "train" else f"{name}.npy"
+            parts = (encoded.ids(file, index) for index in range(first + start, first + end))
+            sha256 = write_arrays(out / shard, parts, dtype=encoded.dtype, shape=(num_tokens,))
+            shards.append(Shard(shard, sha256, num_tokens))
+    table = np.column_stack([lengths, [document.num_bytes for document in documents]])
     num_tokens, size = (int(total) for total in table.sum(axis=0))
     file_name = f"{name}-documents.npy"
     listed = Shard(file_name, write_array(out / file_name, table.astype(np.int64)), num_tokens)
     return Split(len(documents), size, num_tokens, shards, listed)
+
+
+def _bounds(lengths: np.ndarray, limit: int | None) -> list[int]:
+    """The first document of every shard, and how many documents there are."""
+    bounds, size = [0], 0
+    for number, length in enumerate(lengths.tolist(), start=1):
+        size += length
+        if limit is not None and size >= limit:
+            bounds.append(number)
+            size = 0
+    return bounds if bounds[-1] == len(lengths) else [*bounds, len(lengths)]
 
 
 def open_split(out: Path, split: Split) -> list[np.ndarray]:
@@ -115,11 +128,6 @@ def open_documents(out: Path, split: Split) -> np.ndarray:
 def _open(path: Path, sha256: str) -> np.ndarray:
     verify_once(path, sha256)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _write_shard(out: Path, file: str, pending: list[np.ndarray]) -> Shard:
-    ids = np.concatenate(pending)
-    return Shard(file, write_array(out / file, ids), len(ids))
 
 
 def _batches(documents: Sequence[Document]) -> Iterator[list[int]]:
