@@ -59,19 +59,17 @@ def write_bytes(path: Path, data: bytes | memoryview) -> None:
     write_parts(path, [data])
 
 
-def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
-    """Writes a file atomically and returns its SHA-256: a reader sees the old file or the new one, never a part.
+def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Writes a file atomically: a reader sees the old file or the new one, never a part.
 
     Raises `DiskError` for a full disk or a folder without permission; then nothing is left behind.
     """
-    digest = hashlib.sha256()
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
                 for part in parts:
-                    digest.update(part)
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
@@ -81,7 +79,6 @@ def write_parts(path: Path, parts: Iterable[bytes | memoryview]) -> str:
             Path(temporary).unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -155,7 +152,17 @@ def write_arrays(path: Path, parts: Iterable[np.ndarray], *, dtype: np.dtype[Any
     header = io.BytesIO()
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, fields)
-    return write_parts(path, chain([header.getvalue()], (part.data.cast("B") for part in parts if part.size)))
+    digest = hashlib.sha256()
+    contents = (memoryview(part.data).cast("B") for part in parts if part.size)
+    write_parts(path, _digested(chain([header.getvalue()], contents), digest))
+    return digest.hexdigest()
+
+
+def _digested(parts: Iterable[bytes | memoryview], digest: hashlib._Hash) -> Iterator[bytes | memoryview]:
+    """The parts, of which ``digest`` is told on their way."""
+    for part in parts:
+        digest.update(part)
+        yield part
 
 
 def read_array(path: Path, sha256: str) -> np.ndarray:
