@@ -67,6 +67,8 @@ def prepare(
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)
+    if vocab_size is not None and tokenizer is not None:
+        raise TextError("--vocab-size beside --tokenizer, which has its own", remedy="Give one of them")
     vocabulary = None if tokenizer is None else read_tokenizer(tokenizer)
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
