@@ -42,7 +42,7 @@ class Local:
     def _stop(self) -> None:
         """At once: what was under way is lost, and done again another time."""
         if self._pool is not None:
-            for process in self._pool._processes.values():
+            for process in self._pool._processes.values():  # terminate_workers, from Python 3.14 on
                 process.terminate()
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop.text.collect import spans as module
+from isoflop.text.collect import streams
 from isoflop.text.collect.documents import documents
 from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import File, find
-from isoflop.text.collect.spans import lines_within, spans
-from isoflop.text.collect.streams import Refused
+from isoflop.text.collect.spans import spans
+from isoflop.text.collect.streams import Refused, lines_within
 
 TEXTS = [f"{'word ' * (i % 7)}{i} é" for i in range(300)]
 
@@ -69,7 +70,7 @@ def test_every_line_belongs_to_one_part(lines: list[bytes], cuts: list[int], blo
     data = b"\n".join(lines)
     bounds = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_BYTES", block)
+        patch.setattr(streams, "BLOCK_BYTES", block)
         found = [lines_within(io.BytesIO(data), *pair) for pair in pairwise(bounds)]
         parts = [(first, b"".join(blocks)) for first, blocks in found]
     assert b"".join(part for _, part in parts) == data

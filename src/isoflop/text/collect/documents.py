@@ -11,7 +11,7 @@ from typing import IO
 from isoflop.text.collect.archives import Members, tar_members, zip_members
 from isoflop.text.collect.formats import Found, Raw, jsonl, plain, table
 from isoflop.text.collect.sources import File
-from isoflop.text.collect.streams import COMPRESSIONS, BlockReader, Blocks, Refused, decompressed
+from isoflop.text.collect.streams import COMPRESSIONS, BlockReader, Blocks, Refused, decompressed, lines_within
 from isoflop.text.collect.web import page, warc
 
 STREAMED: dict[str, Callable[[Blocks, str | None], Found]] = {
@@ -54,7 +54,6 @@ def documents(file: File, *, field: str | None = None) -> Iterator[Raw | Refused
 
 def _part(stream: IO[bytes], file: File, field: str | None) -> Found:
     from isoflop.text.collect.columns import parquet
-    from isoflop.text.collect.spans import lines_within
 
     assert file.span is not None
     if endings(file.path)[0] == ".parquet":

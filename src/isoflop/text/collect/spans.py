@@ -1,15 +1,14 @@
-"""Parts of one long file that are read apart: lines of jsonl by where they begin, row groups of parquet."""
+"""How one long file is divided: jsonl by bytes, whose lines belong where they begin, parquet by row groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import IO
 
 from isoflop.text.collect.documents import endings
 from isoflop.text.collect.sources import File
-from isoflop.text.collect.streams import BLOCK_BYTES, Blocks, Refused, blocks
+from isoflop.text.collect.streams import Refused
 
 SPAN_BYTES = 1 << 26
 """A file of twice this and more is read in parts of about this size."""
@@ -47,37 +46,3 @@ def _row_groups(file: File) -> Iterator[File]:
         if size >= SPAN_BYTES or number == len(sizes):
             yield replace(file, size=size, span=(start, number))
             start, size = number, 0
-
-
-def lines_within(stream: IO[bytes], start: int, end: int) -> tuple[int, Blocks]:
-    """Where the first line that begins in [start, end) does, and blocks of all such lines, whole."""
-    first = _begin_of_line(stream, start)
-    stream.seek(first)
-    return first, _whole_lines(stream, end - first)
-
-
-def _begin_of_line(stream: IO[bytes], start: int) -> int:
-    if start == 0:
-        return 0
-    position = start - 1  # its line feed, perhaps
-    stream.seek(position)
-    for block in blocks(stream):
-        place = block.find(b"\n")
-        if place >= 0:
-            return position + place + 1
-        position += len(block)
-    return position
-
-
-def _whole_lines(stream: IO[bytes], num_bytes: int) -> Blocks:
-    last = b"\n"
-    while num_bytes > 0 and (last := stream.read(min(num_bytes, BLOCK_BYTES))):
-        num_bytes -= len(last)
-        yield last
-    if last.endswith(b"\n") or not last:
-        return
-    for block in blocks(stream):
-        head, feed, _ = block.partition(b"\n")
-        yield head + feed
-        if feed:
-            return

@@ -9,6 +9,7 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any
 
 import pyarrow as pa
@@ -66,7 +67,7 @@ def decompressed(stream: IO[bytes], suffix: str) -> Blocks:
         return
     counted, allowance = _Counted(stream), Allowance()
     try:
-        for part in _frames(counted) if suffix == ".zst" else _members(counted, _DECOMPRESSORS[suffix]):
+        for part in _frames(counted) if suffix == ".zst" else _members(counted, suffix):
             allowance.take(len(part), num_in=counted.num_bytes, place=f"byte {counted.start}")
             yield part
     except (zlib.error, inflate.error, lzma.LZMAError, _Damaged, EOFError) as error:
@@ -116,20 +117,75 @@ def _frames(stream: _Counted) -> Blocks:
         raise _CutOff
 
 
-def _members(stream: _Counted, start: Callable[[], _Member]) -> Blocks:
+def _members(stream: _Counted, suffix: str) -> Blocks:
     """Of gzip and xz; padding behind the last member is left out, as tapes leave it."""
-    decompressor = start()
+    start: Callable[[], Any] = lzma.LZMADecompressor if suffix == ".xz" else partial(inflate.decompressobj, 31)
+    parts = _xz_parts if suffix == ".xz" else _gzip_parts
+    inner = start()
     for block in blocks(stream):  # type: ignore[arg-type]
         rest = block
         while rest:
-            if decompressor.eof:
+            if inner.eof:
                 if not rest.strip(b"\0"):
                     break
-                decompressor = start()
-            yield from decompressor.parts(rest)
-            rest = decompressor.unused
-    if not decompressor.eof:
+                inner = start()
+            yield from parts(inner, rest)
+            rest = inner.unused_data
+    if not inner.eof:
         raise _CutOff
+
+
+def _gzip_parts(inner: Any, data: bytes) -> Blocks:
+    """What ``data`` adds, a block at most at a time."""
+    part = inner.decompress(data, BLOCK_BYTES)
+    while part:
+        yield part
+        if inner.eof:
+            return  # zlib keeps what stands behind the end as unconsumed too
+        part = inner.decompress(inner.unconsumed_tail, BLOCK_BYTES)
+
+
+def _xz_parts(inner: Any, data: bytes) -> Blocks:
+    part = inner.decompress(data, BLOCK_BYTES)
+    while part:
+        yield part
+        if inner.eof or inner.needs_input:
+            return
+        part = inner.decompress(b"", BLOCK_BYTES)
+
+
+def lines_within(stream: IO[bytes], start: int, end: int) -> tuple[int, Blocks]:
+    """Where the first line that begins in [start, end) does, and blocks of all such lines, whole."""
+    first = _begin_of_line(stream, start)
+    stream.seek(first)
+    return first, _whole_lines(stream, end - first)
+
+
+def _begin_of_line(stream: IO[bytes], start: int) -> int:
+    if start == 0:
+        return 0
+    position = start - 1  # its line feed, perhaps
+    stream.seek(position)
+    for block in blocks(stream):
+        place = block.find(b"\n")
+        if place >= 0:
+            return position + place + 1
+        position += len(block)
+    return position
+
+
+def _whole_lines(stream: IO[bytes], num_bytes: int) -> Blocks:
+    last = b"\n"
+    while num_bytes > 0 and (last := stream.read(min(num_bytes, BLOCK_BYTES))):
+        num_bytes -= len(last)
+        yield last
+    if last.endswith(b"\n") or not last:
+        return
+    for block in blocks(stream):
+        head, feed, _ = block.partition(b"\n")
+        yield head + feed
+        if feed:
+            return
 
 
 class BlockReader(io.RawIOBase):
@@ -151,49 +207,3 @@ class BlockReader(io.RawIOBase):
         buffer[: len(taken)] = taken
         self._rest = self._rest[len(taken) :]
         return len(taken)
-
-
-class _Member:
-    """One member or frame of a compressed stream."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def parts(self, data: bytes) -> Blocks:
-        """What ``data`` adds, in pieces of a block at most."""
-        raise NotImplementedError
-
-    @property
-    def eof(self) -> bool:
-        return bool(self.inner.eof)
-
-    @property
-    def unused(self) -> bytes:
-        """What stands behind the end."""
-        return bytes(self.inner.unused_data)
-
-
-class _Gzip(_Member):
-    def parts(self, data: bytes) -> Blocks:
-        part = self.inner.decompress(data, BLOCK_BYTES)
-        while part:
-            yield part
-            if self.inner.eof:
-                return  # zlib keeps what stands behind the end as unconsumed too
-            part = self.inner.decompress(self.inner.unconsumed_tail, BLOCK_BYTES)
-
-
-class _Xz(_Member):
-    def parts(self, data: bytes) -> Blocks:
-        part = self.inner.decompress(data, BLOCK_BYTES)
-        while part:
-            yield part
-            if self.inner.eof or self.inner.needs_input:
-                return
-            part = self.inner.decompress(b"", BLOCK_BYTES)
-
-
-_DECOMPRESSORS: dict[str, Callable[[], _Member]] = {
-    ".gz": lambda: _Gzip(inflate.decompressobj(31)),
-    ".xz": lambda: _Xz(lzma.LZMADecompressor()),
-}
