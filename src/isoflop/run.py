@@ -84,7 +84,7 @@ def train_here(study: Study, *, command: str, quiet: bool) -> None:
             signal.signal(number, signal.SIG_IGN)  # they reach the leader, which ends us
         ranks = Ranks.from_environment(pick_device())
         assert ranks is not None, "a rank beyond the first is one of several"
-        ranks.follow(train.trainer_of(study, ranks))
+        ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks))
         return
     with open_session(study, command=command, quiet=quiet) as (session, monitor):
         ranks = Ranks.from_environment(pick_device())

@@ -16,19 +16,11 @@ import numpy as np
 import pytest
 
 from isoflop.core.records import Saved, Warned, read_records
-from isoflop.text.prepare import prepare
-from toy import environment, rarely, write_texts
+from toy import environment, rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))
 GRACE_SECONDS = 5.0
 CHILD = Path(__file__).with_name("child.py")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faults")
-    prepare([write_texts(folder / "texts", num_files=40, sentences=30)], folder / "corpus")
-    return folder / "corpus"
 
 
 @pytest.fixture(scope="module")

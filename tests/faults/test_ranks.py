@@ -15,20 +15,12 @@ import pytest
 import torch
 
 from isoflop.core.records import RolledBack, Step, Warned, read_records
-from isoflop.text.prepare import prepare
 from isoflop.train.checkpoint import Store
 from isoflop.train.supervise import supervise
-from toy import rarely, write_texts
+from toy import rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))
 CHILD = Path(__file__).with_name("child.py")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ranks")
-    prepare([write_texts(folder / "texts", num_files=40, sentences=30)], folder / "corpus")
-    return folder / "corpus"
 
 
 @pytest.fixture(autouse=True)

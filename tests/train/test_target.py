@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,8 +53,8 @@ class Written(list[Record]):
 def toy_plan(corpus: Path, *, training_seconds: float = 1000.0, **changes: Any) -> Plan:
     manifest = load(corpus)
     shape = config(vocab_size=manifest.vocab_size, dropout=0.1)
-    chosen = recipe(num_steps=48, unique_tokens=manifest.train.num_tokens, **changes)
-    return plan(shape, chosen, training_seconds=training_seconds)
+    usual = {"num_steps": 48, "unique_tokens": manifest.train.num_tokens}
+    return plan(shape, recipe(**(usual | changes)), training_seconds=training_seconds)
 
 
 def target_run(corpus: Path, folder: Path, chosen: Plan, written: Written) -> TargetRun:
@@ -116,6 +116,21 @@ def test_what_a_kill_took_is_booked_as_lost_once(corpus: Path, tmp_path: Path) -
     run.meter.add(run.trainer.step())
     step = run.meter.flush()
     assert step is not None and step.seconds == pytest.approx(20.0, abs=2.0)
+
+
+def damage(run: TargetRun, at: int, hurt: Callable[[torch.Tensor], object]) -> None:
+    """Hurts the head's masters once, behind the step that makes ``at`` of them."""
+    step, times = run.trainer.step, [at]
+
+    def damaging() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        result = step()
+        if times == [run.trainer.num_done]:
+            times.clear()
+            hurt(run.trainer.optimizer.parts["head"].state()["0.master"])
+            run.trainer.optimizer.publish()
+        return result
+
+    run.trainer.step = damaging  # type: ignore[method-assign]
 
 
 def poison(run: TargetRun, batch: int, factor: float) -> None:
@@ -186,17 +201,7 @@ def test_a_checkpoint_that_holds_the_damage_itself_is_gone_behind(
     monkeypatch.setattr(safety, "save_interval", lambda *_, **__: 0.0)
     written = Written()
     run = target_run(corpus, tmp_path / "run", toy_plan(corpus), written)
-    step, ruins = run.trainer.step, [20]
-
-    def ruining() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        result = step()
-        if ruins == [run.trainer.num_done]:
-            ruins.clear()
-            run.trainer.optimizer.parts["head"].state()["0.master"].fill_(math.nan)
-            run.trainer.optimizer.publish()
-        return result
-
-    run.trainer.step = ruining  # type: ignore[method-assign]
+    damage(run, 20, lambda master: master.fill_(math.nan))
     run.run()
     assert [(back.reason, back.to_step) for back in written.of(RolledBack)] == [("nan", 20), ("nan", 19)]
     assert run.trainer.num_done == 48 and run.trainer.skipped == [20, 21]
@@ -269,17 +274,7 @@ def test_a_bit_that_flips_is_found_at_the_next_audit_and_the_run_ends_as_if_it_h
     monkeypatch.setattr(audit, "SHARE", math.inf)
     written = Written()
     run = target_run(corpus, tmp_path / "run", toy_plan(corpus), written)
-    step, flips = run.trainer.step, [20]
-
-    def flipping() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        result = step()
-        if flips == [run.trainer.num_done]:
-            flips.clear()
-            run.trainer.optimizer.parts["head"].state()["0.master"].view(-1).view(torch.int32)[7] ^= 1 << 20
-            run.trainer.optimizer.publish()
-        return result
-
-    run.trainer.step = flipping  # type: ignore[method-assign]
+    damage(run, 20, lambda master: master.view(-1).view(torch.int32)[7].bitwise_xor_(1 << 20))
     run.run()
     audits = written.of(Audited)
     assert [(one.step, one.num_steps) for one in audits[:2]] == [(1, 1), (2, 1)]
@@ -398,7 +393,7 @@ def test_the_best_weights_are_kept_where_epochs_did_harm(
 
     monkeypatch.setattr(target, "validate", scored)
     monkeypatch.setattr(target, "bits_per_byte_of", lambda scores: scores.loss)
-    written, chosen = Written(), dataclasses.replace(toy_plan(corpus), epochs=3.0)
+    written, chosen = Written(), toy_plan(corpus, unique_tokens=1024)
     run = target_run(corpus, tmp_path, chosen, written)
     run.run()
     best = Store(tmp_path / target.BEST).latest()

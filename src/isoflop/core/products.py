@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 FORMAT_VERSION = 2
 """Version of the study folder; a folder of another version is refused."""
@@ -267,14 +267,18 @@ class WhatIf:
     bits_per_byte: Interval
 
 
+OptimizerName = Literal["muon", "adamw", "lion", "schedule-free", "lamb", "sgd"]
+ScheduleName = Literal["wsd", "linear", "cosine", "constant"]
+
+
 @dataclass(frozen=True)
 class Method:
     """What a person may choose of the way a study trains; everything else is a function of (N, D)."""
 
-    optimizer: str = "muon"
-    """muon (Muon for hidden matrices, AdamW for the rest), adamw, lion, schedule-free, lamb or sgd."""
-    schedule: str = "wsd"
-    """Behind the warmup: wsd (constant, then linear to zero), linear (to zero) or cosine (to a tenth)."""
+    optimizer: OptimizerName = "muon"
+    """The rules are in train/updates.py; muon is for hidden matrices, and AdamW beside it for the rest."""
+    schedule: ScheduleName = "wsd"
+    """Behind the warmup: wsd (constant, then linear to zero), linear (to zero), cosine (to a tenth) or constant."""
     z_loss: float = 0.0
     """Weight of the mean squared log of the softmax's denominator in what is minimised."""
     label_smoothing: float = 0.0
@@ -290,8 +294,7 @@ USUAL_METHOD = Method()
 class Recipe:
     """How a run trains; every number is a function of (N, D) by plan/rules.py, never of a sweep."""
 
-    optimizer: str
-    """See `Method`."""
+    optimizer: OptimizerName
     context: int
     """Tokens of one sequence."""
     batch_tokens: int
@@ -306,8 +309,7 @@ class Recipe:
     seed: int
     unique_tokens: int
     """Training tokens the run may see (repeated when num_steps x batch_tokens is more)."""
-    schedule: str = "wsd"
-    """Or constant, for a rule that needs no other."""
+    schedule: ScheduleName = "wsd"
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     average_decay: float = 0.0

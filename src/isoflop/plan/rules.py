@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, replace
 
-from isoflop.core.products import USUAL_METHOD, Method, Recipe
+from isoflop.core.products import USUAL_METHOD, Method, OptimizerName, Recipe
 
 WARMUP_FRACTION = 0.02
 DECAY_FRACTION = 0.4
@@ -18,7 +18,14 @@ MIN_BATCH_TOKENS = 512
 REFERENCE_RATE = 0.0075
 """Peak rate of the hidden matrices at 1e6 matmul parameters and a batch of 1024 tokens."""
 WEIGHT_DECAY = 0.1
-RATE_RATIOS = {"muon": 1.0, "adamw": 0.5, "lion": 0.1, "schedule-free": 0.5, "lamb": 1.5, "sgd": 40.0}
+RATE_RATIOS: dict[OptimizerName, float] = {
+    "muon": 1.0,
+    "adamw": 0.5,
+    "lion": 0.1,
+    "schedule-free": 0.5,
+    "lamb": 1.5,
+    "sgd": 40.0,
+}
 """Peak rates of the hidden matrices over Muon's, at equal (N, D)."""
 
 

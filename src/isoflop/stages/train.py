@@ -25,7 +25,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None) -> None:
         what, remedy = "a checkpoint of an earlier isoflop", "Go on with that, or delete the folder, then resume"
         raise StudyError(what, where=str(study.run), remedy=remedy)
     with session.ledger.activity(STAGE, "start"):
-        trainer = trainer_of(study, ranks)
+        trainer = trainer_of(study, compiled=plan.compiled, ranks=ranks)
         if plan.continues is not None and Store(study.run).is_empty:
             _adopt_trunk(study, trainer, plan.continues)
         peak = max(study.machine.matmul_flops_per_second.values())
@@ -43,7 +43,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None) -> None:
         run.run()
 
 
-def trainer_of(study: Study, ranks: Ranks | None = None) -> Trainer:
+def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None) -> Trainer:
     """The plan's model at its first step."""
     plan = study.plan
     return Trainer(
@@ -51,7 +51,7 @@ def trainer_of(study: Study, ranks: Ranks | None = None) -> Trainer:
         plan.recipe,
         text.open_split(study.corpus, study.manifest.train),
         dtype=plan.dtype,
-        compiled=plan.compiled,
+        compiled=compiled,
         device=str(pick_device()),
         ranks=ranks,
     )
@@ -84,7 +84,6 @@ def _adopt_trunk(study: Study, trainer: Trainer, run: str) -> None:
 
 def trained(study: Study) -> Trainer:
     """The finished model, from its last checkpoint; `CorruptFileError` where that is gone."""
-    plan = study.plan
     store = Store(study.run)
     snapshot = store.latest()
     if store.refused:
@@ -93,8 +92,7 @@ def trained(study: Study) -> Trainer:
         raise CorruptFileError(
             "the trained model's checkpoint is missing", where=str(study.run), remedy="Restore it, or start a new study"
         )
-    shards = text.open_split(study.corpus, study.manifest.train)
-    trainer = Trainer(ModelConfig(**plan.model), plan.recipe, shards, dtype=plan.dtype, device=str(pick_device()))
+    trainer = trainer_of(study, compiled=False)
     trainer.restore(snapshot)
     trainer.optimizer.publish_kept()
     return trainer

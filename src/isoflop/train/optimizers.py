@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from isoflop.core.products import Recipe
+from isoflop.core.products import OptimizerName, Recipe
 from isoflop.model.transformer import Attention, GeluMLP, SwiGLU, Transformer
 from isoflop.train.updates import SGD, AdamW, Block, Lamb, Lion, Muon, Part, ScheduleFree
 
@@ -22,14 +23,14 @@ EMBEDDING_RATE_RATIO = 20.0
 """Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
 HEAD_RATE_RATIO = 1.0
 VECTOR_RATE_RATIO = 0.5
-GROUPED: dict[str, Callable[[list[Tensor], float, float], Part]] = {
+GROUPED: dict[OptimizerName, Callable[[list[Tensor], float, float], Part]] = {
     "muon": AdamW,
     "adamw": AdamW,
     "lion": Lion,
     "schedule-free": ScheduleFree,
 }
 """Rules of all groups, but for the hidden matrices of muon."""
-OPTIMIZERS = (*GROUPED, "lamb", "sgd")
+OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 
 class Optimizer:
@@ -53,7 +54,7 @@ class Optimizer:
         for parameter in self.parameters:
             assert parameter.grad is not None
             parameter.grad.mul_(shrink)
-        before = self._hidden() if self.watched else []
+        before = [master.clone() for master in self._hidden()] if self.watched else []
         for part in self.parts.values():
             part.step(rate_scale)
         if self.watched:
@@ -65,9 +66,9 @@ class Optimizer:
         return norm, (shrink < 1.0).float()
 
     def _hidden(self) -> list[Tensor]:
-        """Copies of the hidden matrices' masters."""
+        """The hidden matrices' masters."""
         parts = (part for name, part in self.parts.items() if name.startswith(("muon", "matrices")))
-        return [master.clone() for part in parts for master in part.masters_to_keep()]
+        return [master for part in parts for master in part.masters_to_keep()]
 
     def _average(self) -> None:
         """Moves the averages (Polyak & Juditsky 1992, with exponential weights) to the masters.
@@ -132,8 +133,6 @@ def _build_parts(model: Transformer, recipe: Recipe) -> Iterator[tuple[str, Part
         yield "matrices", Lamb(matrices, _pieces(matrices, _blocks(model)), rate, decay)
         yield "others", Lamb(others, [[slice(None)] for _ in others], rate, 0.0)
         return
-    if recipe.optimizer not in GROUPED:
-        raise ValueError(f"unknown optimizer {recipe.optimizer!r}; choose one of {', '.join(OPTIMIZERS)}")
     rule = GROUPED[recipe.optimizer]
     if recipe.optimizer == "muon":
         for shape, blocks in _by_shape(_blocks(model)).items():

@@ -189,7 +189,7 @@ class TargetRun:
             return
         self.validated = self.trainer.progress
         self.meter.restart()
-        if max(self.plan.epochs, self._epochs) > 1:
+        if self._epochs > 1:
             self._judge(scores.loss)
 
     @property

@@ -155,13 +155,20 @@ class AdamW(Masters):
         return {name: [self.inner.state[master][name] for master in self.masters] for name in names}
 
 
-class SGD(Masters):
-    """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013); weight decay apart from the gradient
-    (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
+class Momentum(Masters):
+    """One running sum of gradients for each master; base of SGD and Lion."""
 
     def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
         super().__init__(parameters, rate, decay)
         self.momenta = [torch.zeros_like(master) for master in self.masters]
+
+    def slots(self) -> dict[str, list[Tensor]]:
+        return {"momentum": self.momenta}
+
+
+class SGD(Momentum):
+    """Stochastic gradient descent with Nesterov momentum (Sutskever et al. 2013); weight decay apart from the gradient
+    (Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
     def step(self, rate: float) -> None:
         size = self.rate * rate
@@ -171,16 +178,9 @@ class SGD(Masters):
             master.sub_(gradient.add(momentum, alpha=MOMENTUM), alpha=size)
         self.publish()
 
-    def slots(self) -> dict[str, list[Tensor]]:
-        return {"momentum": self.momenta}
 
-
-class Lion(Masters):
+class Lion(Momentum):
     """The sign of an interpolated momentum (Chen et al. 2023, arXiv 2302.06675, algorithm 2)."""
-
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
-        self.momenta = [torch.zeros_like(master) for master in self.masters]
 
     def step(self, rate: float) -> None:
         size = self.rate * rate
@@ -189,9 +189,6 @@ class Lion(Masters):
             master.mul_(1 - size * self.decay).sub_(update, alpha=size)
             momentum.lerp_(gradient, 1 - LION_BETAS[1])
         self.publish()
-
-    def slots(self) -> dict[str, list[Tensor]]:
-        return {"momentum": self.momenta}
 
 
 class Moments(Masters):
