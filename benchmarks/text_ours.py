@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from isoflop.text.encode import encoder_of, is_fast_right
 from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
 from isoflop.text.quality.statistics import statistics
 from isoflop.text.receipts import Workshop
-from isoflop.text.shards import Entry, Shelf, write_shard
+from isoflop.text.shards import SHARD_BYTES, Entry, Shelf, write_shard
 from isoflop.text.texts import Texts
 from isoflop.text.tokenizer import parse_tokenizer
+
+BATCH_DOCUMENTS = 256
 
 
 def main() -> None:
@@ -51,36 +54,67 @@ def load() -> None:
     clusters_of(1, np.zeros((0, 2), dtype=np.int64))
 
 
-def read(source: Path) -> tuple[Texts, pa.Table]:
-    table = pq.ParquetFile(source).read(columns=["text"], use_threads=False)
-    return Texts.of_arrow(table["text"].combine_chunks()), table
+def batches(source: Path) -> Iterator[pa.RecordBatch]:
+    """The texts, some at a time, as a stage reads them: fresh memory costs more than what is done with it."""
+    yield from pq.ParquetFile(source).iter_batches(BATCH_DOCUMENTS, columns=["text"], use_threads=False)
+
+
+def texts_of(batch: pa.RecordBatch) -> Texts:
+    return Texts.of_arrow(batch.column("text"))
 
 
 def filters(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
-    texts, _ = read(source)
-    counted = statistics(texts)
     kinds = {"quality": [GopherQuality()], "repetition": [GopherRepetition()]}
-    found = {name: reasons(rules, counted).tolist() for name, rules in kinds.items()}
-    return found | {"num_bytes": texts.num_bytes}, dict
+    found: dict[str, list[Any]] = {name: [] for name in kinds}
+    num_bytes = 0
+    for texts in map(texts_of, batches(source)):
+        counted = statistics(texts)
+        num_bytes += texts.num_bytes
+        for name, rules in kinds.items():
+            found[name] += reasons(rules, counted).tolist()
+    return found | {"num_bytes": num_bytes}, dict
 
 
 def sign(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
-    texts, _ = read(source)
-    return {"num_documents": len(signatures(texts)), "num_bytes": texts.num_bytes}, dict
+    num_documents = num_bytes = 0
+    for texts in map(texts_of, batches(source)):
+        num_documents += len(signatures(texts))
+        num_bytes += texts.num_bytes
+    return {"num_documents": num_documents, "num_bytes": num_bytes}, dict
 
 
 def dedup(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
-    """The stages of ``isoflop prepare`` behind a shard of clean documents, and the documents that stay."""
-    texts, table = read(source)
+    """The stages of ``isoflop prepare`` behind shards of clean documents, and the documents that stay."""
     shutil.rmtree(out / "stages", ignore_errors=True)
-    shelf = Shelf(
-        out / "stages", write_shard(out / "stages", "all.parquet", [Entry(data, "", "", "") for data in texts])
-    )
-    clusters = find_clusters([shelf], Workshop(out / "stages", Local(1)), similar=SIMILAR).near
-    stays = clusters == np.arange(len(clusters))
-    pq.write_table(table.filter(pa.array(stays)), out / "kept.parquet", compression="zstd")
-    told = {"dropped": np.flatnonzero(~stays).tolist(), "num_bytes": texts.num_bytes}
-    return told, lambda: truth(texts, clusters)
+    shelves = shelves_of(source, out / "stages")
+    clusters = find_clusters(shelves, Workshop(out / "stages", Local(1)), similar=SIMILAR).near
+    stays, first = clusters == np.arange(len(clusters)), 0
+    with pq.ParquetWriter(out / "kept.parquet", pa.schema([("text", pa.string())]), compression="zstd") as writer:
+        for batch in batches(source):
+            writer.write_batch(batch.filter(pa.array(stays[first : first + len(batch)])))
+            first += len(batch)
+    num_bytes = sum(shelf.shard.num_bytes for shelf in shelves)
+    told = {"dropped": np.flatnonzero(~stays).tolist(), "num_bytes": num_bytes}
+    return told, lambda: truth(Texts.of([data for batch in batches(source) for data in texts_of(batch)]), clusters)
+
+
+def shelves_of(source: Path, folder: Path) -> list[Shelf]:
+    """The texts as shards."""
+    shelves, entries, size = list[Shelf](), list[Entry](), 0
+
+    def flush() -> None:
+        shelves.append(Shelf(folder, write_shard(folder, f"{len(shelves)}.parquet", entries)))
+
+    for batch in batches(source):
+        for data in texts_of(batch):
+            entries.append(Entry(data, "", "", ""))
+            size += len(data)
+            if size >= SHARD_BYTES:
+                flush()
+                entries, size = [], 0
+    if entries:
+        flush()
+    return shelves
 
 
 def truth(texts: Texts, clusters: np.ndarray) -> dict[str, Any]:
@@ -118,7 +152,7 @@ def similar_pairs(texts: Texts) -> list[tuple[int, int]]:
 
 def encode(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
     """Of every document a hash of its ids, as both sides make it."""
-    texts = list(read(source)[0])
+    texts = [text for batch in batches(source) for text in texts_of(batch)]
     serialized = (out / "tokenizer.json").read_text()
     ids = encoder_of(serialized, fast=is_fast_right(parse_tokenizer(serialized), texts))(texts)
     told = {"num_bytes": sum(map(len, texts))}

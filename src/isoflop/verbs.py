@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError, Interrupted, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
 from isoflop.core.process import AGAIN
-from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method
+from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method, Plan
 from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import measure
@@ -159,16 +160,21 @@ def _interruptible(study: Study) -> Iterator[None]:
         ) from None
 
 
-def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool) -> dict[str, Any]:
+def train(
+    folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, agree_every: int | None = None
+) -> dict[str, Any]:
     """The target run of a planned study, alone or in several processes; what follows it is `resume`'s.
 
     As torchrun and our own supervisor start it, a process is one of several. Raises `Interrupted` where it was asked to
     stop, `StudyError` where the study has no plan or attempt after attempt failed.
     """
     study, restarts = Study(folder), list[int]()
-    _ = study.given, study.plan  # refuses what is no study, or is not planned yet
+    _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
+    if agree_every is not None:
+        _refuse_apart(planned, alone=num_ranks == 1 and "WORLD_SIZE" not in os.environ)
     if num_ranks > 1:
-        command = [sys.executable, *AGAIN, "train", str(folder), *(["--quiet"] if quiet else [])]
+        apart = [] if agree_every is None else ["--agree-every", str(agree_every)]
+        command = [sys.executable, *AGAIN, "train", str(folder), *apart, *(["--quiet"] if quiet else [])]
 
         def restarting(attempt: int, code: int) -> None:
             restarts.append(code)
@@ -186,8 +192,17 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool) -> di
             raise (Interrupted if code == 130 else StudyError)(f"training ended with {code}", remedy=remedy)
     else:
         with _interruptible(study):
-            train_here(study, command=command_line(), quiet=quiet)
+            train_here(study, command=command_line(), quiet=quiet, agree_every=agree_every)
     return {"study": str(folder), "ranks": num_ranks, "restarts": len(restarts)}
+
+
+def _refuse_apart(plan: Plan, *, alone: bool) -> None:
+    """Training apart takes several processes, and a rule whose weights are what it steps."""
+    if alone:
+        raise StudyError("one process has nobody to agree with", where="--agree-every", remedy="Add --ranks 2")
+    if plan.recipe.optimizer == "schedule-free":
+        what = "schedule-free weights are averages of its own, which other processes do not share"
+        raise StudyError(what, where="--agree-every", remedy="Leave that out, or plan with another --optimizer")
 
 
 def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str | None) -> dict[str, Any]:

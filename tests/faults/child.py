@@ -35,7 +35,10 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     shape = config(vocab_size=manifest.vocab_size, dropout=float(os.environ.get("DROPOUT", "0.1")))
     chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens)
     ranks = Ranks.from_environment(torch.device("cpu"))
-    trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks)
+    apart = int(os.environ["AGREE_EVERY"]) if "AGREE_EVERY" in os.environ else None
+    trainer = Trainer(
+        shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, agree_every=apart
+    )
     _flip(folder, trainer)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)

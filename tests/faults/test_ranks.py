@@ -135,3 +135,28 @@ def test_a_bit_that_flips_in_one_process_is_found_by_the_other(
     assert [record.reason for record in records if isinstance(record, RolledBack)] == ["ranks differ"]
     assert [record.code for record in records if isinstance(record, Warned)] == ["rolled_back"]
     assert (tmp_path / "done").read_text() == (undisturbed[0] / "done").read_text()
+
+
+@pytest.mark.parametrize("killed", [False, rarely(True)])
+def test_processes_that_train_apart_learn_nearly_what_those_together_do(
+    corpus: Path, undisturbed: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    """They agree every 20 steps, and where the leader saves or validates; a kill costs what came since."""
+    monkeypatch.setenv("AGREE_EVERY", "20")
+
+    def kill() -> None:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        time.sleep(0.3 * undisturbed[1])
+        os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    if killed:
+        killer.start()
+    restarts = list[int]()
+    assert trained(tmp_path, corpus, size=2, restarts=restarts) == 0
+    assert len(restarts) == killed
+    apart, together = losses(tmp_path)[500], losses(undisturbed[0])[500]
+    assert apart == pytest.approx(together, rel=0.15)
+    records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
+    assert not any(isinstance(record, RolledBack) for record in records)  # all held the same weights at every agreement

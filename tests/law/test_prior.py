@@ -47,7 +47,8 @@ def test_the_drop_follows_the_trigrams() -> None:
     assert drop.sd == pytest.approx(trust.TRIGRAM_SD * -drop.log_ratio)
     assert Ratio.of_trigrams((1e6, math.e * 1e6), (7.5, 6.75)).log_ratio == pytest.approx(drop.log_ratio)  # any unit
     copied = Ratio.of_trigrams((1e6, math.e * 1e6), (5.0, 4.5), overlap=0.3)
-    assert copied.log_ratio == drop.log_ratio and copied.sd > 2.5 * drop.sd
+    assert copied.log_ratio == pytest.approx((1 - 0.3 * trust.COPIED) * drop.log_ratio)
+    assert copied.sd > 2.5 * trust.TRIGRAM_SD * -copied.log_ratio
 
 
 def test_a_known_drop_decides_what_far_tokens_bring_and_nothing_near() -> None:

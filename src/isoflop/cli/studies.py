@@ -82,6 +82,10 @@ def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) ->
 def train(
     study: StudyArgument,
     ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU.")] = 1,
+    agree_every: Annotated[
+        int | None,
+        typer.Option(min=1, help="Let them train apart for so many steps at a time (DiLoCo): for slow networks."),
+    ] = None,
     max_restarts: Annotated[int, typer.Option(min=0, help="New attempts when one of them dies.")] = 10,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -90,7 +94,9 @@ def train(
     tune_process(*AGAIN)
     from isoflop import verbs
 
-    told = verbs.train(study, num_ranks=ranks, max_restarts=max_restarts, quiet=quiet or as_json)
+    told = verbs.train(
+        study, num_ranks=ranks, max_restarts=max_restarts, quiet=quiet or as_json, agree_every=agree_every
+    )
     if "RANK" not in os.environ:  # one of several says nothing; who started them does
         typer.echo(json.dumps(told) if as_json else f"trained; go on with: isoflop resume {study}")
 

@@ -18,14 +18,15 @@ from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 
 
-def train(study: Study, session: Session, ranks: Ranks | None = None) -> None:
-    """The target run, to ``run/``; with ``ranks``, as the leader of several processes."""
+def train(study: Study, session: Session, ranks: Ranks | None = None, agree_every: int | None = None) -> None:
+    """The target run, to ``run/``; with ``ranks``, as the leader of several processes, which may train apart for
+    ``agree_every`` steps at a time."""
     plan = study.plan
     if (study.run / "checkpoint.json").exists():
         what, remedy = "a checkpoint of an earlier isoflop", "Go on with that, or delete the folder, then resume"
         raise StudyError(what, where=str(study.run), remedy=remedy)
     with session.ledger.activity(STAGE, "start"):
-        trainer = trainer_of(study, compiled=plan.compiled, ranks=ranks)
+        trainer = trainer_of(study, compiled=plan.compiled, ranks=ranks, agree_every=agree_every)
         if plan.continues is not None and Store(study.run).is_empty:
             _adopt_trunk(study, trainer, plan.continues)
         peak = max(study.machine.matmul_flops_per_second.values())
@@ -43,7 +44,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None) -> None:
         run.run()
 
 
-def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None) -> Trainer:
+def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None, agree_every: int | None = None) -> Trainer:
     """The plan's model at its first step."""
     plan = study.plan
     return Trainer(
@@ -54,6 +55,7 @@ def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None) -> T
         compiled=compiled,
         device=str(pick_device()),
         ranks=ranks,
+        agree_every=agree_every,
     )
 
 

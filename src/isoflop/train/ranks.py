@@ -24,7 +24,7 @@ from isoflop.core.errors import StudyError
 if TYPE_CHECKING:
     from isoflop.train.trainer import Trainer
 
-STEP, SHARE, COMPARE, END = range(4)
+STEP, SHARE, COMPARE, OUTER, END = range(5)
 TIMEOUT = timedelta(minutes=10)
 """The longest that a process waits for the others: the leader may compile, validate or save meanwhile."""
 STORE = "ISOFLOP_STORE"
@@ -77,7 +77,8 @@ class Ranks:
         deeds: dict[int, Callable[[int, float], object]] = {
             STEP: trainer.apply,
             SHARE: lambda *_: self.share(trainer),
-            COMPARE: lambda *_: self.agree(trainer),
+            COMPARE: lambda *_: self.alike(trainer),
+            OUTER: lambda *_: self.outer_step(trainer),
         }
         while True:
             dist.broadcast(message, 0, group=self._orders)
@@ -102,17 +103,24 @@ class Ranks:
     def share(self, trainer: Trainer) -> None:
         """Gives all processes the leader's state; called by all."""
         self.tell(SHARE)
-        for _, tensor in sorted(trainer.optimizer.state().items()):
+        for _, tensor in sorted(trainer.common().items()):
             held = tensor.to(trainer.device)
             dist.broadcast(held, 0)
             tensor.copy_(held)
         trainer.optimizer.publish()
         self.idle = True
 
-    def agree(self, trainer: Trainer) -> bool:
-        """Whether all processes hold the same bits; called by all."""
+    def outer_step(self, trainer: Trainer) -> None:
+        """The step that processes which train apart take together; called by all."""
+        assert trainer.outer is not None
+        self.tell(OUTER)
+        trainer.outer.step(self.mean)
+        self.idle = True
+
+    def alike(self, trainer: Trainer) -> bool:
+        """Whether all processes hold the same bits, as far as they should; called by all."""
         self.tell(COMPARE)
-        state = trainer.optimizer.state().values()
+        state = (trainer.outer.state() if trainer.outer else trainer.optimizer.state()).values()
         own = torch.stack([tensor.reshape(-1).view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in state])
         least, most = own.clone(), own.clone()
         dist.all_reduce(least, dist.ReduceOp.MIN, group=self._orders)

@@ -84,6 +84,7 @@ class Safety:
         with self.session.ledger.activity(STAGE, "checkpoint"):
             started = time.monotonic()
             self.store.wait()
+            self.trainer.agree()
             losses, validated = self.history()
             snapshot = self.trainer.snapshot().of_run(seconds=self.clock.seconds, losses=losses, validated=validated)
             waiting = time.monotonic() - started
@@ -107,9 +108,11 @@ class Safety:
         return bad is None
 
     def agreed(self) -> bool:
-        """Whether all processes hold the same weights; where not, they go on from the newest checkpoint."""
+        """Whether all processes hold the same weights, after an outer step of those that train apart; where not, they
+        go on from the newest checkpoint."""
+        self.trainer.agree()
         ranks, step = self.trainer.ranks, self.trainer.num_done
-        if ranks is None or ranks.agree(self.trainer):
+        if ranks is None or ranks.alike(self.trainer):
             return True
         self._go_back(step, "ranks differ", [], at_most=step)
         return False
@@ -117,8 +120,9 @@ class Safety:
     @property
     def must_audit(self) -> bool:
         """Whether replaying what is behind the last checkpoint keeps within its share; only where bits repeat."""
-        since = time.monotonic() - self._saved_at
-        return self.trainer.device.type == "cpu" and self._audit_seconds + since <= audit.SHARE * self.clock.seconds
+        since, trainer = time.monotonic() - self._saved_at, self.trainer
+        repeats = trainer.device.type == "cpu" and trainer.outer is None  # followers' momenta are in no checkpoint
+        return repeats and self._audit_seconds + since <= audit.SHARE * self.clock.seconds
 
     def audit(self) -> None:
         """Does the steps since the last checkpoint once more; the state that is right stays."""

@@ -15,6 +15,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import build_model
 from isoflop.train.batches import Batches
 from isoflop.train.checkpoint import Place, Snapshot
+from isoflop.train.diloco import PREFIX, OuterStep
 from isoflop.train.noise import NoiseScale
 from isoflop.train.optimizers import Optimizer, gradient_norm
 from isoflop.train.ranks import STEP, Ranks
@@ -36,7 +37,9 @@ class Trainer:
         compiled: bool = False,
         device: str = "cpu",
         ranks: Ranks | None = None,
+        agree_every: int | None = None,
     ) -> None:
+        """With ``agree_every`` the processes of ``ranks`` train apart for so many steps at a time (`train.diloco`)."""
         self.config, self.recipe, self.device, self.ranks = config, recipe, torch.device(device), ranks
         torch.manual_seed(recipe.seed)  # dropout's draws; the initial weights have a generator of their own
         self.model = build_model(config, seed=recipe.seed).to(self.device, DTYPES[dtype])
@@ -51,14 +54,16 @@ class Trainer:
         )
         if compiled:
             self.model.compile_parts()
-        self.forward = ranks.engine(self.model) if ranks else self.model
+        self.outer = OuterStep(self.optimizer, agree_every) if ranks and agree_every else None
+        self.forward = ranks.engine(self.model) if ranks and not self.outer else self.model
         self.parameters = list(self.model.parameters())
         part = recipe.batch_tokens // recipe.micro_batches // (ranks.size if ranks else 1)
-        told = recipe.micro_batches > 1 and (ranks is None or ranks.leads)
+        told = recipe.micro_batches > 1 and (ranks is None or ranks.leads) and self.outer is None
         self.noise = NoiseScale(part, recipe.batch_tokens) if told else None
         self.data_seconds = 0.0
         """Spent waiting for text since the run was made."""
-        self.num_done = 0
+        self.num_done = self.num_agreed = 0
+        """Steps done, and those behind the last agreement of processes that train apart."""
         self.first_window = 0
         """Windows of the data stream that an earlier run with another batch had used up."""
         self.skipped: list[int] = []
@@ -87,7 +92,15 @@ class Trainer:
         self.num_done += 1
         if self.ranks:
             self.ranks.idle = True
+        if self.outer and self.num_done - self.num_agreed >= self.outer.every:
+            self.agree()
         return result
+
+    def agree(self) -> None:
+        """Ends the steps that processes took apart, if they did: from here on all have the same weights."""
+        if self.outer and self.ranks and self.num_done > self.num_agreed:
+            self.ranks.outer_step(self)
+            self.num_agreed = self.num_done
 
     def apply(self, window: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
         """A step on the batch at ``window`` of the stream, at ``scale`` times the peak rate; all processes together."""
@@ -106,17 +119,19 @@ class Trainer:
         """Leaves the mean loss's gradients at the parameters and returns that loss; by all processes, where there are
         several, and in parts, where the recipe says so."""
         rows, weight = slice(0, len(inputs)), 1.0
+        together = self.ranks if not self.outer else None
         if self.ranks:
             rows = self.ranks.rows(len(inputs))
-            weight = (rows.stop - rows.start) * self.ranks.size / len(inputs)
+        if together:
+            weight = (rows.stop - rows.start) * together.size / len(inputs)
         if self.recipe.micro_batches > 1:
-            loss = self._in_parts(inputs[rows], targets[rows], weight)
+            loss = self._in_parts(inputs[rows], targets[rows], weight, together)
         else:
             loss = self.forward(inputs[rows], targets[rows]) * weight
             loss.backward()
-        return self.ranks.mean(loss.detach()) if self.ranks else loss.detach()
+        return together.mean(loss.detach()) if together else loss.detach()
 
-    def _in_parts(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
+    def _in_parts(self, inputs: Tensor, targets: Tensor, weight: float, together: Ranks | None) -> Tensor:
         """The same, part after part, the gradients summed in float32 and then over processes."""
         sums = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in self.parameters]
         total, squares = torch.zeros((), device=self.device), []
@@ -132,7 +147,7 @@ class Trainer:
                 summed.add_(parameter.grad, alpha=share)
                 parameter.grad = None
         for summed, parameter in zip(sums, self.parameters, strict=True):
-            parameter.grad = (self.ranks.mean(summed) if self.ranks else summed).to(parameter.dtype)
+            parameter.grad = (together.mean(summed) if together else summed).to(parameter.dtype)
         self._part_square = torch.stack(squares).mean()
         return total
 
@@ -145,7 +160,11 @@ class Trainer:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on (the model's weights follow from the masters)."""
-        return self.optimizer.state() | {"rng": torch.get_rng_state()}
+        return self.common() | {"rng": torch.get_rng_state()}
+
+    def common(self) -> dict[str, Tensor]:
+        """What a leader's checkpoint gives to all processes."""
+        return self.optimizer.state() | (self.outer.state() if self.outer else {})
 
     def snapshot(self) -> Snapshot:
         """A copy of the state in the CPU's memory."""
@@ -163,22 +182,26 @@ class Trainer:
             )
         for name, value in state.items():
             value.copy_(snapshot.tensors[name])
+        if self.outer:
+            self.outer.restore(snapshot.tensors)
         self.optimizer.publish()
         torch.set_rng_state(snapshot.tensors["rng"])
         place = snapshot.place
         self.num_done, self.anchor = place.num_done, place.anchor
-        self.first_window, self.skipped = place.first_window, list(place.skipped)
+        self.first_window, self.skipped, self.num_agreed = place.first_window, list(place.skipped), place.num_done
         if self.ranks:
             self.ranks.share(self)
 
     def adopt(self, snapshot: Snapshot, *, tokens: int) -> None:
         """Goes on from another run's trunk of the same shape, ``tokens`` into the data, under this run's recipe."""
         self.restore(snapshot)
-        self.num_done, self.first_window, self.skipped = 0, tokens // self.recipe.context, []
+        self.num_done = self.num_agreed = 0
+        self.first_window, self.skipped = tokens // self.recipe.context, []
         self.anchor = Anchor(
             0, min(0.5, tokens / (tokens + self.recipe.num_steps * self.recipe.batch_tokens)), self.recipe.num_steps
         )
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+    """Of what any way to train the model has."""
+    return {name: tensor.shape for name, tensor in tensors.items() if not name.startswith(PREFIX)}
