@@ -84,6 +84,7 @@ class Ranks:
             dist.broadcast(message, 0, group=self._orders)
             order, window, scale = message.tolist()
             if order == END:
+                dist.destroy_process_group()  # gloo's threads would otherwise be cut off, now and then with an abort
                 return
             deeds[int(order)](int(window), scale)
 
