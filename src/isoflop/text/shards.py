@@ -20,7 +20,7 @@ from isoflop.text.texts import Texts
 
 REJECTS = "-rejects.parquet"
 """How the names end of shards of documents that were dropped."""
-SHARD_BYTES = 1 << 26
+SHARD_BYTES = 1 << 25
 """A shard ends with the document that takes its text to this size."""
 _SAMPLE_CHARS = 300
 _COLUMNS = pa.schema(
@@ -53,7 +53,7 @@ class Entry:
 
 
 def write_shard(folder: Path, file: str, entries: Sequence[Entry]) -> TextShard:
-    """Writes ``folder / file``. Raises `DiskError`; then nothing is left behind."""
+    """Writes ``folder / file``, to be read by the next stages. Raises `DiskError`; then nothing is left behind."""
     columns = [
         pa.array([digest_of(entry.data) for entry in entries], pa.binary(DIGEST_BYTES)),
         pa.array([len(entry.data) for entry in entries], pa.int64()),
@@ -62,13 +62,13 @@ def write_shard(folder: Path, file: str, entries: Sequence[Entry]) -> TextShard:
     columns += [
         pa.array([getattr(entry, name) for entry in entries], pa.string()) for name in _COLUMNS.names[len(columns) :]
     ]
-    return write_table(folder, file, pa.Table.from_arrays(columns, schema=_COLUMNS))
+    return write_table(folder, file, pa.Table.from_arrays(columns, schema=_COLUMNS), compression="lz4")
 
 
-def write_table(folder: Path, file: str, table: pa.Table) -> TextShard:
-    """The same of documents that are a table already."""
+def write_table(folder: Path, file: str, table: pa.Table, *, compression: str = "zstd") -> TextShard:
+    """The same of documents that are a table already; by default small, to be kept, and not quick to write."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=_REPEATING, write_statistics=False)
+    pq.write_table(table, sink, compression=compression, use_dictionary=_REPEATING, write_statistics=False)
     contents = memoryview(sink.getvalue())
     write_bytes(folder / file, contents)
     sha256 = hashlib.sha256(contents).hexdigest()
