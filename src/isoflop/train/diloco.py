@@ -17,7 +17,7 @@ from isoflop.train.optimizers import Optimizer
 PREFIX = "outer."
 """Of names in checkpoints."""
 RATE, MOMENTUM = 0.7, 0.6
-"""Of the outer step. The paper has .9 for runs of a hundred outer steps and more; in runs of 3 and of 16 that overshoots
+"""Of the outer step. The paper has .9, for runs of a hundred outer steps and more; in runs of 3 and 16 that overshoots
 (docs/log.md, 31)."""
 
 
