@@ -55,7 +55,7 @@ def load() -> None:
 
 
 def batches(source: Path) -> Iterator[pa.RecordBatch]:
-    """The texts, some at a time, as a stage reads them: fresh memory costs more than what is done with it."""
+    """The texts, some at a time: fresh memory for all at once costs more than what is done with it."""
     yield from pq.ParquetFile(source).iter_batches(BATCH_DOCUMENTS, columns=["text"], use_threads=False)
 
 

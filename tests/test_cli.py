@@ -16,12 +16,13 @@ import pytest
 
 from isoflop import cli
 from isoflop.core.codec import encode
+from isoflop.core.errors import StudyError
 from isoflop.core.files import write_json
 from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import RecordLog, SessionStarted, StageStarted, read_records
 from isoflop.study import Given, Study
 from isoflop.tell import plan_lines
-from toy import environment, isoflop, write_texts
+from toy import config, environment, isoflop, plan, recipe, write_texts
 
 sys.path.append(str(Path(__file__).parent / "plan"))
 from invented import law, machine, manifest
@@ -314,3 +315,27 @@ def test_a_plan_names_what_it_costs(
         assert 0 < answer[key]["low"] < answer[key]["central"] < answer[key]["high"]
     assert answer["grams_co2e"]["high"] == pytest.approx(100 * answer["kwh"]["high"])
     assert "dollars" in plan_lines(answer) and "kWh" in plan_lines(answer)
+
+
+def test_help_begins_with_what_most_people_want(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["isoflop", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    told = capsys.readouterr().out
+    places = [told.index(f"│ {verb} ") for verb in ("run", "resume", "fit", "prepare", "inspect")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "alone", "told"),
+    [("muon", True, "one process has nobody to agree with"), ("schedule-free", False, "averages of its own")],
+)
+def test_training_apart_is_refused_where_it_cannot_be(optimizer: str, alone: bool, told: str) -> None:
+    from isoflop.verbs import _refuse_apart
+
+    planned = plan(config(), recipe(optimizer=optimizer))
+    with pytest.raises(StudyError, match=told) as refused:
+        _refuse_apart(planned, alone=alone)
+    assert "--agree-every" in str(refused.value)

@@ -188,7 +188,7 @@ def train(
             progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
         )
         if code:
-            remedy = f"Go on with: isoflop train {folder} --ranks {num_ranks}"
+            remedy = f"Go on with: isoflop {' '.join(['train', str(folder), '--ranks', str(num_ranks), *apart])}"
             raise (Interrupted if code == 130 else StudyError)(f"training ended with {code}", remedy=remedy)
     else:
         with _interruptible(study):

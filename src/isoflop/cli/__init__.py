@@ -7,9 +7,19 @@ import sys
 
 import typer
 
-from isoflop.cli import laws, studies, texts  # noqa: F401  (they add their verbs; --help lists them in this order)
-from isoflop.cli.app import app
+from isoflop.cli import laws, studies, texts
 from isoflop.core.errors import IsoflopError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Text and a budget in; the best language model that budget buys, and the proof, out.",
+    epilog="Example:  isoflop run my-texts/ --budget 30min --out study",
+)
+for verbs in (studies, laws, texts):  # as --help lists them
+    app.add_typer(verbs.app)
 
 
 def main() -> None:

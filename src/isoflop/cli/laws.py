@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from isoflop.cli.app import app
 from isoflop.cli.options import MAX_SEED, Json, PriceOption
+
+app = typer.Typer()
 
 
 @app.command(

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.app import app
 from isoflop.cli.options import (
     GRID_HELP,
     MAX_SEED,
@@ -27,6 +26,8 @@ from isoflop.cli.options import (
     ZLossOption,
 )
 from isoflop.core.process import AGAIN, tune_process
+
+app = typer.Typer()
 
 
 @app.command(

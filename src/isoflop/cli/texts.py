@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.app import app
 from isoflop.cli.options import MAX_SEED, Json, Quiet, TextsArgument, TokenizerOption
 from isoflop.core.extras import needs
+
+app = typer.Typer()
 
 
 @app.command(

@@ -55,7 +55,9 @@ class Trainer:
         if compiled:
             self.model.compile_parts()
         self.outer = OuterStep(self.optimizer, agree_every) if ranks and agree_every else None
-        self.forward = ranks.engine(self.model) if ranks and not self.outer else self.model
+        self.together = None if self.outer else ranks
+        """The processes whose gradients are averaged at every step."""
+        self.forward = self.together.engine(self.model) if self.together else self.model
         self.parameters = list(self.model.parameters())
         part = recipe.batch_tokens // recipe.micro_batches // (ranks.size if ranks else 1)
         told = recipe.micro_batches > 1 and (ranks is None or ranks.leads) and self.outer is None
@@ -119,19 +121,18 @@ class Trainer:
         """Leaves the mean loss's gradients at the parameters and returns that loss; by all processes, where there are
         several, and in parts, where the recipe says so."""
         rows, weight = slice(0, len(inputs)), 1.0
-        together = self.ranks if not self.outer else None
         if self.ranks:
             rows = self.ranks.rows(len(inputs))
-        if together:
-            weight = (rows.stop - rows.start) * together.size / len(inputs)
+        if self.together:
+            weight = (rows.stop - rows.start) * self.together.size / len(inputs)
         if self.recipe.micro_batches > 1:
-            loss = self._in_parts(inputs[rows], targets[rows], weight, together)
+            loss = self._in_parts(inputs[rows], targets[rows], weight)
         else:
             loss = self.forward(inputs[rows], targets[rows]) * weight
             loss.backward()
-        return together.mean(loss.detach()) if together else loss.detach()
+        return self.together.mean(loss.detach()) if self.together else loss.detach()
 
-    def _in_parts(self, inputs: Tensor, targets: Tensor, weight: float, together: Ranks | None) -> Tensor:
+    def _in_parts(self, inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
         """The same, part after part, the gradients summed in float32 and then over processes."""
         sums = [torch.zeros_like(parameter, dtype=torch.float32) for parameter in self.parameters]
         total, squares = torch.zeros((), device=self.device), []
@@ -147,7 +148,7 @@ class Trainer:
                 summed.add_(parameter.grad, alpha=share)
                 parameter.grad = None
         for summed, parameter in zip(sums, self.parameters, strict=True):
-            parameter.grad = (together.mean(summed) if together else summed).to(parameter.dtype)
+            parameter.grad = (self.together.mean(summed) if self.together else summed).to(parameter.dtype)
         self._part_square = torch.stack(squares).mean()
         return total
 
