@@ -76,7 +76,7 @@ def plan(study: Study, session: Session) -> None:
     with session.ledger.activity("plan", "productive"):
         question = question_of(study)
         closing = closing_seconds(study)
-        expected = COMPILE_SPEEDUP if can_compile() else 1.0
+        expected = SUSTAINED * (COMPILE_SPEEDUP if can_compile() else 1.0)
         choices = consider(question, seconds=session.seconds_left() - closing - COMPILE_SECONDS, speedup=expected)
         choice = best(choices)
     speed, compiled = _calibrate(choice, question, session, left=session.seconds_left() - closing)
@@ -86,7 +86,7 @@ def plan(study: Study, session: Session) -> None:
             question,
             budget_seconds=study.budget_seconds,
             training_seconds=training,
-            speedup=expected if compiled else 1.0,
+            speedup=expected if compiled else SUSTAINED,
         )
         result = make_plan(
             question,
