@@ -4,10 +4,11 @@
     python benchmarks/ranks.py apart demo --width 64 --tokens 1e6 --out /tmp/ranks
 
 ``speed``: the shapes, the batch and the step of ``benchmarks/train.py``, by ``train/supervise.py`` on gloo; one process
-on one core, two on a core each, and, because a person with one machine has the choice, one on all cores. Rounds take
-turns. The bar: two processes at least 1.8 times one. ``apart``: validation loss of two processes that agree every so
-many steps (``train/diloco.py``) over that of two together, at equal text and recipe, and the bytes that a process sends
-a step by a ring: twice the gradients in bfloat16, or twice the masters in float32 now and then.
+on one core, two on a core each, and, because a person with one machine has the choice, one on all cores. Beside them
+the most that two could do here: strangers on a core each, with half the batch, that never wait for one another. Rounds
+take turns. The bar: two processes at least 1.8 times one. ``apart``: validation loss of two processes that agree every
+so many steps (``train/diloco.py``) over that of two together, at equal text and recipe, and the bytes that a process
+sends a step by a ring: twice the gradients in bfloat16, or twice the masters in float32 now and then.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,7 +35,7 @@ from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load, open_split
 from isoflop.train.pilot import validate
-from isoflop.train.ranks import Ranks
+from isoflop.train.ranks import Layout, Ranks
 from isoflop.train.supervise import PARENT, supervise
 from isoflop.train.trainer import Trainer
 from runs import CONTEXT, NUM_VAL_TOKENS, prepared
@@ -42,6 +44,7 @@ from train import BATCH, SHAPES, VOCAB, config_of
 NUM_WARM, NUM_STEPS = 3, 20
 SIDES = {"one core": (1, 1), "two processes": (2, 1), "all cores": (1, usable_cores())}
 """Processes, and threads of each."""
+STRANGERS_SIDE = "two strangers"
 
 
 def main() -> None:
@@ -75,8 +78,11 @@ def speed(size: str, rounds: int, out: Path) -> dict[str, Any]:
     for _ in range(rounds):
         for side, (processes, threads) in SIDES.items():
             speeds[side].append(told_by({"size": size, "threads": threads}, processes, out))
-    gains = [two / one for one, two in zip(speeds["one core"], speeds["two processes"], strict=True)]
-    row = {"size": size, "gain": statistics.median(gains)}
+        speeds[STRANGERS_SIDE].append(strangers({"size": size, "threads": 1, "batch": BATCH // 2}, out))
+    row = {"size": size}
+    for name, side in (("gain", "two processes"), ("most", STRANGERS_SIDE)):
+        pairs = zip(speeds["one core"], speeds[side], strict=True)
+        row[name] = statistics.median(two / one for one, two in pairs)
     row |= {side: statistics.median(values) for side, values in speeds.items()}
     tell(row)
     return row
@@ -95,13 +101,27 @@ def losses(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def command_of(work: dict[str, Any], out: Path) -> list[str]:
+    out.mkdir(exist_ok=True)
+    (out / "told.json").unlink(missing_ok=True)
+    verb = ["speed"] if "size" in work else ["apart", "demo"]
+    return [sys.executable, __file__, *verb, "--out", str(out), "--as-rank", json.dumps(work)]
+
+
+def strangers(work: dict[str, Any], out: Path) -> float:
+    """The sum of what two processes tell that know nothing of each other."""
+    folders = [out / f"stranger-{number}" for number in range(2)]
+    environment = os.environ | {PARENT: str(os.getpid()), "OMP_NUM_THREADS": "1"}
+    processes = [subprocess.Popen(command_of(work, folder), env=environment) for folder in folders]
+    if sum(process.wait() != 0 for process in processes):
+        raise SystemExit("a process failed")
+    return sum(float(json.loads((folder / "told.json").read_text())) for folder in folders)
+
+
 def told_by(work: dict[str, Any], processes: int, out: Path) -> float:
     """What the leader of so many processes with this work tells in a file."""
     told = out / "told.json"
-    told.unlink(missing_ok=True)
-    verb = ["speed"] if "size" in work else ["apart", "demo"]
-    command = [sys.executable, __file__, *verb, "--out", str(out), "--as-rank", json.dumps(work)]
-    code = supervise(command, size=processes, max_restarts=0, restarting=lambda *_: None)
+    code = supervise(command_of(work, out), size=processes, max_restarts=0, restarting=lambda *_: None)
     if code:
         raise SystemExit(f"a process ended with {code}")
     return float(json.loads(told.read_text()))
@@ -125,7 +145,7 @@ def be_a_rank(work: dict[str, Any], told: Path) -> None:
 
 def timed_trainer(work: dict[str, Any], ranks: Ranks | None) -> Trainer:
     config = config_of(work["size"])
-    recipe = timing_recipe(config, BATCH)
+    recipe = timing_recipe(config, work.get("batch", BATCH))
     tokens = np.random.default_rng(0).integers(0, VOCAB, recipe.unique_tokens).astype(np.uint32)
     return Trainer(config, recipe, [tokens], dtype="bfloat16", compiled=True, ranks=ranks)
 
@@ -136,7 +156,7 @@ def tokens_per_second(trainer: Trainer) -> float:
         started = time.perf_counter()
         trainer.step()
         seconds.append(time.perf_counter() - started)
-    return BATCH / statistics.median(seconds[NUM_WARM:])
+    return trainer.recipe.batch_tokens / statistics.median(seconds[NUM_WARM:])
 
 
 def learning_trainer(work: dict[str, Any], ranks: Ranks | None) -> Trainer:
@@ -146,7 +166,7 @@ def learning_trainer(work: dict[str, Any], ranks: Ranks | None) -> Trainer:
     size, unique = count_parameters(config).matmul, manifest.train.num_tokens
     recipe = recipe_for(size, tokens, context=CONTEXT, unique_tokens=unique, seed=0)
     shards = open_split(corpus, manifest.train)
-    return Trainer(config, recipe, shards, dtype="bfloat16", ranks=ranks, agree_every=work["every"])
+    return Trainer(config, recipe, shards, dtype="bfloat16", ranks=ranks, layout=Layout(agree_every=work["every"]))
 
 
 def learnt(trainer: Trainer, corpus: Path) -> float:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -329,13 +330,20 @@ def test_help_begins_with_what_most_people_want(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "alone", "told"),
-    [("muon", True, "one process has nobody to agree with"), ("schedule-free", False, "averages of its own")],
+    ("optimizer", "options", "alone", "told"),
+    [
+        ("muon", {"agree_every": 20}, True, "--agree-every: one process has nobody to agree with"),
+        ("muon", {"sharded": True}, True, "--sharded: one process has nobody to share with"),
+        ("muon", {"sharded": True, "agree_every": 20}, False, "--sharded: who trains apart needs all of the model"),
+        ("schedule-free", {"agree_every": 20}, False, "--agree-every: schedule-free weights are averages"),
+    ],
 )
-def test_training_apart_is_refused_where_it_cannot_be(optimizer: str, alone: bool, told: str) -> None:
-    from isoflop.verbs import _refuse_apart
+def test_dividing_a_run_is_refused_where_it_cannot_be(
+    optimizer: str, options: dict[str, Any], alone: bool, told: str
+) -> None:
+    from isoflop.train.ranks import Layout
+    from isoflop.verbs import _require_layout
 
     planned = plan(config(), recipe(optimizer=optimizer))
-    with pytest.raises(StudyError, match=told) as refused:
-        _refuse_apart(planned, alone=alone)
-    assert "--agree-every" in str(refused.value)
+    with pytest.raises(StudyError, match=told):
+        _require_layout(planned, Layout(**options), alone=alone)

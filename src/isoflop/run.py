@@ -20,7 +20,7 @@ from isoflop.machine.monitor import Monitor
 from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, plan, train
 from isoflop.study import Study, open_session
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import Ranks
+from isoflop.train.ranks import TOGETHER, Layout, Ranks
 from isoflop.train.supervise import PARENT
 from isoflop.train.workers import Workers
 
@@ -74,7 +74,7 @@ def carry_out(study: Study, *, command: str, quiet: bool) -> None:
             _do(stage, study, session, monitor, workers)
 
 
-def train_here(study: Study, *, command: str, quiet: bool, agree_every: int | None = None) -> None:
+def train_here(study: Study, *, command: str, quiet: bool, layout: Layout = TOGETHER) -> None:
     """The stage of training alone, in this process: as the leader, a follower, or the only one."""
     if PARENT in os.environ:
         die_with_parent(int(os.environ[PARENT]))
@@ -84,11 +84,11 @@ def train_here(study: Study, *, command: str, quiet: bool, agree_every: int | No
             signal.signal(number, signal.SIG_IGN)  # they reach the leader, which ends us
         ranks = Ranks.from_environment(pick_device())
         assert ranks is not None, "a rank beyond the first is one of several"
-        ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks, agree_every=agree_every))
+        ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks, layout=layout))
         return
     with open_session(study, command=command, quiet=quiet) as (session, monitor):
         ranks = Ranks.from_environment(pick_device())
-        stage = Stage("train", lambda _: False, lambda s, e, w: train.train(s, e, ranks, agree_every))
+        stage = Stage("train", lambda _: False, lambda s, e, w: train.train(s, e, ranks, layout))
         try:
             _do(stage, study, session, monitor, None)
         finally:

@@ -43,6 +43,7 @@ from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
+from isoflop.train.ranks import TOGETHER, Layout
 from isoflop.train.supervise import supervise
 
 
@@ -160,9 +161,7 @@ def _interruptible(study: Study) -> Iterator[None]:
         ) from None
 
 
-def train(
-    folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, agree_every: int | None = None
-) -> dict[str, Any]:
+def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER) -> dict[str, Any]:
     """The target run of a planned study, alone or in several processes; what follows it is `resume`'s.
 
     As torchrun and our own supervisor start it, a process is one of several. Raises `Interrupted` where it was asked to
@@ -170,11 +169,10 @@ def train(
     """
     study, restarts = Study(folder), list[int]()
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
-    if agree_every is not None:
-        _refuse_apart(planned, alone=num_ranks == 1 and "WORLD_SIZE" not in os.environ)
+    _require_layout(planned, layout, alone=num_ranks == 1 and "WORLD_SIZE" not in os.environ)
     if num_ranks > 1:
-        apart = [] if agree_every is None else ["--agree-every", str(agree_every)]
-        command = [sys.executable, *AGAIN, "train", str(folder), *apart, *(["--quiet"] if quiet else [])]
+        options = layout.options
+        command = [sys.executable, *AGAIN, "train", str(folder), *options, *(["--quiet"] if quiet else [])]
 
         def restarting(attempt: int, code: int) -> None:
             restarts.append(code)
@@ -188,18 +186,25 @@ def train(
             progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
         )
         if code:
-            remedy = f"Go on with: isoflop {' '.join(['train', str(folder), '--ranks', str(num_ranks), *apart])}"
+            remedy = f"Go on with: isoflop {' '.join(['train', str(folder), '--ranks', str(num_ranks), *options])}"
             raise (Interrupted if code == 130 else StudyError)(f"training ended with {code}", remedy=remedy)
     else:
         with _interruptible(study):
-            train_here(study, command=command_line(), quiet=quiet, agree_every=agree_every)
+            train_here(study, command=command_line(), quiet=quiet, layout=layout)
     return {"study": str(folder), "ranks": num_ranks, "restarts": len(restarts)}
 
 
-def _refuse_apart(plan: Plan, *, alone: bool) -> None:
-    """Training apart takes several processes, and a rule whose weights are what it steps."""
+def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:
+    """Dividing a run takes several processes, and training apart a rule whose weights are what it steps."""
+    if alone and layout.sharded:
+        raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
+    if layout.agree_every is None:
+        return
     if alone:
         raise StudyError("one process has nobody to agree with", where="--agree-every", remedy="Add --ranks 2")
+    if layout.sharded:
+        what = "who trains apart needs all of the model"
+        raise StudyError(what, where="--sharded", remedy="Leave out that or --agree-every")
     if plan.recipe.optimizer == "schedule-free":
         what = "schedule-free weights are averages of its own, which other processes do not share"
         raise StudyError(what, where="--agree-every", remedy="Leave that out, or plan with another --optimizer")

@@ -6,7 +6,7 @@ its end it writes the SHA-256 of weights and optimizer to FOLDER/done.
 
 from __future__ import annotations
 
-import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,7 +19,8 @@ from isoflop.core.process import die_with_parent
 from isoflop.core.records import RecordLog
 from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target
-from isoflop.train.ranks import Ranks
+from isoflop.train.audit import digest
+from isoflop.train.ranks import Layout, Ranks
 from isoflop.train.supervise import PARENT
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
@@ -33,12 +34,12 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     """The run, resumed where there is something to go on from."""
     manifest = load(corpus)
     shape = config(vocab_size=manifest.vocab_size, dropout=float(os.environ.get("DROPOUT", "0.1")))
-    chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens)
+    changes = json.loads(os.environ.get("RECIPE", "{}"))
+    chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens, **changes)
     ranks = Ranks.from_environment(torch.device("cpu"))
     apart = int(os.environ["AGREE_EVERY"]) if "AGREE_EVERY" in os.environ else None
-    trainer = Trainer(
-        shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, agree_every=apart
-    )
+    layout = Layout(sharded="SHARDED" in os.environ, agree_every=apart)
+    trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, layout=layout)
     _flip(folder, trainer)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)
@@ -69,14 +70,6 @@ def _flip(folder: Path, trainer: Trainer) -> None:
     trainer.apply = flipping  # type: ignore[method-assign]
 
 
-def digest(trainer: Trainer) -> str:
-    """Of every tensor of the state but the random generator's, which the last validation does not touch either."""
-    whole = hashlib.sha256()
-    for name, tensor in sorted(trainer.state().items()):
-        whole.update(name.encode() + tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return whole.hexdigest()
-
-
 def main() -> None:
     torch.set_num_threads(1)
     folder, corpus = map(Path, sys.argv[1:])
@@ -88,12 +81,12 @@ def main() -> None:
     write_text(folder / "started", str(os.getpid()))
     try:
         run.run()
+        write_text(folder / "done", digest(run.trainer.snapshot()))
     except Interrupted as error:
         sys.exit(error.exit_code)
     finally:
         if run.trainer.ranks:
             run.trainer.ranks.end()
-    write_text(folder / "done", digest(run.trainer))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from isoflop.core.records import RolledBack, Step, Warned, read_records
+from isoflop.core.records import Evaluation, RolledBack, Step, Warned, read_records
 from isoflop.train.checkpoint import Store
 from isoflop.train.supervise import supervise
 from toy import rarely
@@ -34,6 +35,19 @@ def trained(folder: Path, corpus: Path, *, size: int, restarts: list[int] | None
     command = [sys.executable, "-P", str(CHILD), str(folder), str(corpus)]
     codes = restarts if restarts is not None else []
     return supervise(command, size=size, max_restarts=5, restarting=lambda _, code: codes.append(code))
+
+
+def kill_leader(folder: Path, seconds: float) -> None:
+    """So many seconds after it began."""
+    while not (folder / "started").exists():
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.kill(int((folder / "started").read_text()), signal.SIGKILL)
+
+
+def validations(folder: Path) -> list[float]:
+    records = (stamped.record for stamped in read_records(folder / "records.jsonl"))
+    return [record.loss for record in records if isinstance(record, Evaluation)]
 
 
 def losses(folder: Path) -> dict[int, float]:
@@ -78,6 +92,50 @@ def test_several_processes_learn_what_one_does(
     assert_alike(tmp_path / "1", tmp_path / str(size))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        rarely({"optimizer": "lamb"}),
+        rarely({"optimizer": "schedule-free"}),
+        rarely({"micro_batches": 2, "average_decay": 0.9}),
+    ],
+)
+def test_processes_that_share_a_model_learn_what_those_with_all_of_it_do(
+    corpus: Path,
+    undisturbed: tuple[Path, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+) -> None:
+    """Dropout is drawn by step and process, so it is the same for both."""
+    expected = undisturbed[0]
+    if changes:
+        monkeypatch.setenv("RECIPE", json.dumps(changes))
+        expected = tmp_path / "whole"
+        assert trained(expected, corpus, size=2) == 0
+    monkeypatch.setenv("SHARDED", "1")
+    assert trained(tmp_path / "shares", corpus, size=2) == 0
+    assert_alike(expected, tmp_path / "shares")
+    mine, theirs = validations(expected), validations(tmp_path / "shares")
+    assert mine == pytest.approx(theirs, rel=0.01)
+
+
+@pytest.mark.long
+def test_processes_that_share_a_model_end_with_the_same_bits_when_one_is_killed(
+    corpus: Path, undisturbed: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHARDED", "1")
+    assert trained(tmp_path / "whole", corpus, size=2) == 0
+    killed, restarts = tmp_path / "killed", list[int]()
+    killer = threading.Thread(target=kill_leader, args=(killed, 0.5 * undisturbed[1]))
+    killer.start()
+    assert trained(killed, corpus, size=2, restarts=restarts) == 0
+    killer.join()
+    assert len(restarts) == 1
+    assert (killed / "done").read_text() == (tmp_path / "whole" / "done").read_text()
+
+
 @pytest.mark.parametrize("number", range(NUM_FAULTS))
 @pytest.mark.parametrize("victim", [rarely(0), 1])
 def test_when_one_is_killed_all_start_anew_and_end_with_the_same_bits(
@@ -102,11 +160,14 @@ def test_when_one_is_killed_all_start_anew_and_end_with_the_same_bits(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on_with_the_same_text(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int, sharded: bool
 ) -> None:
     monkeypatch.setenv("DROPOUT", "0")
+    if sharded:  # where there are two; one has all of it
+        monkeypatch.setenv("SHARDED", "1")
 
     def stop() -> None:
         while not (tmp_path / "half" / "started").exists():
@@ -144,13 +205,7 @@ def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     """They agree every 20 steps, and where the leader saves or validates; a kill costs what came since."""
     monkeypatch.setenv("AGREE_EVERY", "20")
 
-    def kill() -> None:
-        while not (tmp_path / "started").exists():
-            time.sleep(0.01)
-        time.sleep(0.3 * undisturbed[1])
-        os.kill(int((tmp_path / "started").read_text()), signal.SIGKILL)
-
-    killer = threading.Thread(target=kill)
+    killer = threading.Thread(target=kill_leader, args=(tmp_path, 0.3 * undisturbed[1]))
     if killed:
         killer.start()
     restarts = list[int]()

@@ -128,11 +128,12 @@ class PeakBytes(TorchDispatchMode):
         self.alive -= nbytes
 
 
-def measured_peak(config: ModelConfig, batch_tokens: int, context: int, dtype: str) -> int:
+def measured_peak(config: ModelConfig, batch_tokens: int, context: int, dtype: str, *, recompute: bool = False) -> int:
     recipe = Recipe("muon", context, batch_tokens, 2, 0.01, 0.0, 0.0, 0.0, 1.0, 0, batch_tokens)
     ids = torch.zeros((batch_tokens // context, context), dtype=torch.int64)
     with PeakBytes() as peak:
         model = build_model(config, seed=0).to(getattr(torch, dtype))
+        model.recompute_blocks(recompute)
         optimizer = Optimizer(model, recipe)
         for _ in range(2):
             model(ids, ids).backward()
@@ -150,12 +151,13 @@ SHAPES = {
 }
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_memory_is_near_a_measured_step(shape: str, dtype: str) -> None:
+def test_memory_is_near_a_measured_step(shape: str, dtype: str, recompute: bool) -> None:
     config, batch_tokens, context = SHAPES[shape]
-    expected = memory_bytes(config, batch_tokens, context, dtype)  # type: ignore[arg-type]
-    measured = measured_peak(config, batch_tokens, context, dtype)
+    expected = memory_bytes(config, batch_tokens, context, dtype, recompute=recompute)  # type: ignore[arg-type]
+    measured = measured_peak(config, batch_tokens, context, dtype, recompute=recompute)
     assert 0.77 < expected / measured < 1.3
 
 

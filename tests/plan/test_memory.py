@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from invented import CONTEXT, SHAPES
 
 from isoflop.model.count import checkpoint_bytes, count_parameters, memory_bytes
-from isoflop.plan.memory import MEMORY_SHARE, Room, fits, micro_batches, needed
+from isoflop.plan.memory import MEMORY_SHARE, Passage, Room, fits, needed, passage
 from isoflop.plan.rules import batch_tokens
 
 ROOMY = Room(10**12, 10**9, CONTEXT, "bfloat16")
@@ -21,7 +21,7 @@ def room(limit: float) -> Room:
 
 def test_where_there_is_room_a_batch_goes_through_whole() -> None:
     config, batch = SHAPES[6], batch_tokens(TOKENS, context=CONTEXT)
-    assert micro_batches(ROOMY, config, TOKENS) == 1
+    assert passage(ROOMY, config, TOKENS) == Passage(1)
     assert needed(ROOMY, config, TOKENS) == 10**9 + memory_bytes(config, batch, CONTEXT, "bfloat16") + (
         2 * checkpoint_bytes(config)
     )
@@ -30,8 +30,9 @@ def test_where_there_is_room_a_batch_goes_through_whole() -> None:
 def test_a_little_too_little_room_halves_the_batch_or_more() -> None:
     config = SHAPES[6]
     tight = room(needed(ROOMY, config, TOKENS) - 1)
-    count = micro_batches(tight, config, TOKENS)
-    assert count > 1 and batch_tokens(TOKENS, context=CONTEXT) // CONTEXT % count == 0
+    way = passage(tight, config, TOKENS)
+    count = way.parts
+    assert count > 1 and not way.recompute and batch_tokens(TOKENS, context=CONTEXT) // CONTEXT % count == 0
     assert fits(tight, config, TOKENS) and needed(tight, config, TOKENS) < needed(ROOMY, config, TOKENS)
 
 
@@ -42,11 +43,23 @@ def test_what_no_parts_make_fit_does_not_fit() -> None:
 
 @given(st.floats(1e9, 2e9), st.floats(1.0, 2.0), st.sampled_from(SHAPES[:10]))
 def test_more_room_never_takes_more_parts(limit: float, more: float, config: object) -> None:
-    counts = [micro_batches(room(size), config, TOKENS) for size in (limit, limit * more)]  # type: ignore[arg-type]
-    assert counts[1] <= counts[0]
+    ways = [passage(room(size), config, TOKENS) for size in (limit, limit * more)]  # type: ignore[arg-type]
+    assert (ways[1].recompute, ways[1].parts) <= (ways[0].recompute, ways[0].parts)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_parts_are_whole_sequences(count: int) -> None:
     sequences = batch_tokens(TOKENS, context=CONTEXT) // CONTEXT
-    assert all(sequences % micro_batches(room(limit), SHAPES[4], TOKENS) == 0 for limit in (1.1e9 * count, 1.05e9))
+    assert all(sequences % passage(room(limit), SHAPES[4], TOKENS).parts == 0 for limit in (1.1e9 * count, 1.05e9))
+
+
+def test_where_one_sequence_is_too_much_its_activations_are_computed_twice() -> None:
+    """Long ones: beside them the weights are little."""
+    long = dataclasses.replace(ROOMY, context=1 << 14)
+    config = dataclasses.replace(SHAPES[4], max_position_embeddings=long.context)
+    state = room(0.0).process_bytes + 3 * checkpoint_bytes(config)
+    one = memory_bytes(config, long.context, long.context, "bfloat16")
+    again = memory_bytes(config, long.context, long.context, "bfloat16", recompute=True)
+    assert again < 0.5 * one
+    tight = dataclasses.replace(long, machine_bytes=int((state + 0.9 * one) / MEMORY_SHARE))
+    assert passage(tight, config, TOKENS).recompute and fits(tight, config, TOKENS)

@@ -187,6 +187,15 @@ def test_a_batch_in_parts_teaches_what_it_teaches_whole(count: int) -> None:
     assert scale is None or scale > 0
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_activations_computed_twice_teach_the_same_bits(dropout: float) -> None:
+    kept = trainer(dropout=dropout)
+    losses = steps(kept, 5)
+    again = trainer(dropout=dropout, recompute=True)  # which seeds the draws anew
+    assert steps(again, 5) == losses
+    assert all(torch.equal(one, other) for one, other in zip(weights(kept), weights(again), strict=True))
+
+
 def test_parts_are_summed_in_float32() -> None:
     run = trainer(dtype="bfloat16", micro_batches=4)
     losses = steps(run, 5)

@@ -32,6 +32,12 @@ class Interval:
         """The interval of the same quantity in another unit; ``factor`` is positive."""
         return Interval(self.central * factor, self.low * factor, self.high * factor, self.level)
 
+    def plus(self, other: Interval | None) -> Interval:
+        """Of a sum whose parts may all be low or high together."""
+        if other is None:
+            return self
+        return Interval(self.central + other.central, self.low + other.low, self.high + other.high, self.level)
+
 
 @dataclass(frozen=True)
 class StudyWarning:
@@ -139,6 +145,8 @@ class Power:
     active_watts_per_core: Interval
     """Watts of one fully busy core (idle share included)."""
     idle_watts_per_core: Interval
+    gpu_watts: Interval | None = None
+    """Of the GPU while it trains, by its own counter; None without one."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +323,8 @@ class Recipe:
     average_decay: float = 0.0
     micro_batches: int = 1
     """Equal parts in which a batch goes through, one after another, because all at once would not fit in memory."""
+    recompute: bool = False
+    """Whether blocks keep their inputs alone for the backward pass, because the rest of one sequence would not fit."""
 
 
 @dataclass(frozen=True)

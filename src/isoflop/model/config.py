@@ -48,8 +48,7 @@ class ModelConfig:
             set_field(self, "head_dim", self.hidden_size // self.num_attention_heads)
         if self.family not in ("llama", "qwen3", "gpt2"):
             raise ValueError(f"unknown model family {self.family!r}; choose llama, qwen3 or gpt2")
-        if self.head_dim not in HEAD_DIMS:
-            raise ValueError(f"head_dim {self.head_dim} cannot be exported; choose one of {HEAD_DIMS}")
+        self._check_head_dim()
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} is not a multiple of "
@@ -62,6 +61,10 @@ class ModelConfig:
             )
         if self.family == "gpt2":
             self._check_gpt2()
+
+    def _check_head_dim(self) -> None:
+        if self.head_dim not in HEAD_DIMS:
+            raise ValueError(f"head_dim {self.head_dim} cannot be exported; choose one of {HEAD_DIMS}")
 
     def _check_gpt2(self) -> None:
         if self.num_key_value_heads != self.num_attention_heads:

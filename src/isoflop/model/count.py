@@ -87,7 +87,7 @@ def flops_per_token(config: ModelConfig, *, context: int) -> float:
     return 3 * forward_flops_per_token(config, context=context)
 
 
-def memory_bytes(config: ModelConfig, batch_tokens: int, context: int, dtype: Dtype) -> int:
+def memory_bytes(config: ModelConfig, batch_tokens: int, context: int, dtype: Dtype, *, recompute: bool = False) -> int:
     """Expected peak bytes of all tensors in one training step on a CPU, run eagerly with Muon.
 
     Weights and gradients in ``dtype``, float32 masters, moments (one of Muon for the blocks' matrices, two of AdamW
@@ -95,9 +95,10 @@ def memory_bytes(config: ModelConfig, batch_tokens: int, context: int, dtype: Dt
     the head or of one layer) and the optimizer's step. Gradients are summed with the activations, though these go as
     those come: compiled blocks, which save less, stay below it. Resident memory is more by the process itself
     (interpreter, torch, its optimizers: 350 MB) and the allocator's slack (6 layers of 256, 4,096 tokens a batch:
-    962 MB expected, 1,500 resident; in bfloat16 668 and 1,200).
+    962 MB expected, 1,500 resident; in bfloat16 668 and 1,200). With ``recompute``, what a layer saves is there for one
+    layer at a time, and of the others their inputs.
     """
-    backward = batch_tokens * _token_bytes(config, context, dtype)
+    backward = batch_tokens * _token_bytes(config, context, dtype, recompute)
     return _state_bytes(config, dtype) + max(backward, _optimizer_working_bytes(config))
 
 
@@ -121,11 +122,14 @@ def _state_bytes(config: ModelConfig, dtype: Dtype) -> int:
     return count_parameters(config).all * 2 * BYTES[dtype] + checkpoint_bytes(config)
 
 
-def _token_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
+def _token_bytes(config: ModelConfig, context: int, dtype: Dtype, recompute: bool) -> int:
     """Bytes a token of the batch holds when the backward pass begins, and the most that it then adds."""
-    saved = config.num_hidden_layers * _layer_bytes(config, context, dtype) + _norm_bytes(config, dtype)
+    layer, again = _layer_bytes(config, context, dtype), 0
+    if recompute:
+        layer, again = config.hidden_size * BYTES[dtype], layer
+    saved = config.num_hidden_layers * layer + _norm_bytes(config, dtype)
     head = HEAD_BYTES_PER_LOGIT * config.vocab_size
-    return saved + max(head, _layer_working_bytes(config, context, dtype))
+    return saved + max(head, again + _layer_working_bytes(config, context, dtype))
 
 
 def _layer_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
@@ -165,4 +169,5 @@ def _head_norm_bytes(config: ModelConfig, dtype: Dtype) -> int:
 def _layer_working_bytes(config: ModelConfig, context: int, dtype: Dtype) -> int:
     """Gradients that one layer's backward has alive at once: three squares of scores, or the MLP's."""
     size = BYTES[dtype]
-    return max(3 * _scores_bytes(config, context, size), 4 * config.intermediate_size * size)
+    mlp = (2 if config.family == "gpt2" else 4) * config.intermediate_size * size
+    return max(3 * _scores_bytes(config, context, size), mlp)

@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from isoflop.model.config import EXPLICIT_ATTENTION_MAX_TOKENS, ModelConfig
 
@@ -132,8 +133,17 @@ class Block(nn.Module):
         self.post_attention_layernorm = build_norm(config)
         self.mlp = GeluMLP(config) if config.family == "gpt2" else SwiGLU(config)
         self.dropout = nn.Dropout(config.dropout)
+        self.recompute = False
+        """Whether to keep its input alone for the backward pass, and compute all else once more (Chen et al. 2016,
+        arXiv 1604.06174); set by the trainer."""
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            y: Tensor = checkpoint(self.through, x, rotation, use_reentrant=False)
+            return y
+        return self.through(x, rotation)
+
+    def through(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation))
         y: Tensor = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
         return y
@@ -192,6 +202,12 @@ class Transformer(nn.Module):
         if self.z_loss:
             loss = loss + self.z_loss * torch.logsumexp(logits, dim=-1).square().mean()
         return loss
+
+    def recompute_blocks(self, wanted: bool) -> None:
+        """Whether blocks keep their inputs alone for the backward pass."""
+        for layer in self.layers:
+            assert isinstance(layer, Block)
+            layer.recompute = wanted
 
     def compile_parts(self) -> None:
         """Compiles one block (all layers share its code) and the head with its loss: most of the gain of

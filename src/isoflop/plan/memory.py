@@ -1,4 +1,4 @@
-"""What training needs of memory, and in how many parts a batch has to go through so that it fits."""
+"""What training needs of memory, and how a batch has to go through so that it fits."""
 
 from __future__ import annotations
 
@@ -32,28 +32,40 @@ class Room:
         return MEMORY_SHARE * self.machine_bytes
 
 
+@dataclass(frozen=True)
+class Passage:
+    """How a batch goes through the model."""
+
+    parts: int
+    """Equal ones of whole sequences, one after another."""
+    recompute: bool = False
+    """Whether blocks compute their activations once more in the backward pass."""
+
+
 def fits(room: Room, config: ModelConfig, tokens: float) -> bool:
-    """Whether ``config`` can be trained on so many tokens, in however many parts the batch goes through."""
+    """Whether ``config`` can be trained on so many tokens, however the batch goes through."""
     return needed(room, config, tokens) <= room.limit
 
 
 def needed(room: Room, config: ModelConfig, tokens: float) -> int:
-    """Expected peak bytes of the process that trains, the batch in as many parts as it takes."""
-    return _in_parts(room, config, tokens, micro_batches(room, config, tokens))
+    """Expected peak bytes of the process that trains, the batch going through as `passage` says."""
+    return _needed(room, config, tokens, passage(room, config, tokens))
 
 
-def micro_batches(room: Room, config: ModelConfig, tokens: float) -> int:
-    """The fewest equal parts of whole sequences that a batch has to go through in to fit; one each where none does."""
+def passage(room: Room, config: ModelConfig, tokens: float) -> Passage:
+    """The fewest parts that fit; where single sequences do not, again with what costs a third of a step more; the
+    least of all where nothing fits."""
     sequences = batch_tokens(tokens, context=room.context) // room.context
-    counts = (count for count in range(1, sequences + 1) if sequences % count == 0)
-    return next((count for count in counts if _in_parts(room, config, tokens, count) <= room.limit), sequences)
+    counts = [count for count in range(1, sequences + 1) if sequences % count == 0]
+    ways = [Passage(count, recompute) for recompute in (False, True) for count in counts]
+    return next((way for way in ways if _needed(room, config, tokens, way) <= room.limit), ways[-1])
 
 
-def _in_parts(room: Room, config: ModelConfig, tokens: float, count: int) -> int:
+def _needed(room: Room, config: ModelConfig, tokens: float, way: Passage) -> int:
     """Of the process, a step, the two copies of the state that a replay holds, and the float32 sums over parts."""
-    part = batch_tokens(tokens, context=room.context) // count
-    step = memory_bytes(config, part, room.context, room.dtype)
-    sums = FLOAT32_BYTES * count_parameters(config).all if count > 1 else 0
+    part = batch_tokens(tokens, context=room.context) // way.parts
+    step = memory_bytes(config, part, room.context, room.dtype, recompute=way.recompute)
+    sums = FLOAT32_BYTES * count_parameters(config).all if way.parts > 1 else 0
     more = _more_state(room.method, config)
     return room.process_bytes + step + more + NUM_COPIES * (checkpoint_bytes(config) + more) + sums
 

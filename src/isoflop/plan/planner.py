@@ -199,8 +199,8 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
         seed=question.seed,
         method=question.method,
     )
-    parts = memory.micro_batches(question.room, choice.config, choice.tokens)
-    return dataclasses.replace(recipe, micro_batches=parts)
+    way = memory.passage(question.room, choice.config, choice.tokens)
+    return dataclasses.replace(recipe, micro_batches=way.parts, recompute=way.recompute)
 
 
 def make_plan(
@@ -306,7 +306,9 @@ def forecast_joules(machine: Machine, seconds: float) -> Interval:
         )
         for share in BUSY_SHARES
     )
-    return Interval(usual.central, idle.low, busy.high)
+    cores = Interval(usual.central, idle.low, busy.high)
+    gpu = machine.power.gpu_watts
+    return cores.plus(gpu.scaled(seconds) if gpu else None)
 
 
 def what_if(question: Question, *, budget_seconds: float, training_seconds: float, speedup: float) -> list[WhatIf]:

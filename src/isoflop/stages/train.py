@@ -12,21 +12,20 @@ from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.train.cadence import seconds_between_failures
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import Ranks
+from isoflop.train.ranks import TOGETHER, Layout, Ranks
 from isoflop.train.safety import STAGE
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 
 
-def train(study: Study, session: Session, ranks: Ranks | None = None, agree_every: int | None = None) -> None:
-    """The target run, to ``run/``; with ``ranks``, as the leader of several processes, which may train apart for
-    ``agree_every`` steps at a time."""
+def train(study: Study, session: Session, ranks: Ranks | None = None, layout: Layout = TOGETHER) -> None:
+    """The target run, to ``run/``; with ``ranks``, as the leader of several processes in this layout."""
     plan = study.plan
     if (study.run / "checkpoint.json").exists():
         what, remedy = "a checkpoint of an earlier isoflop", "Go on with that, or delete the folder, then resume"
         raise StudyError(what, where=str(study.run), remedy=remedy)
     with session.ledger.activity(STAGE, "start"):
-        trainer = trainer_of(study, compiled=plan.compiled, ranks=ranks, agree_every=agree_every)
+        trainer = trainer_of(study, compiled=plan.compiled, ranks=ranks, layout=layout)
         if plan.continues is not None and Store(study.run).is_empty:
             _adopt_trunk(study, trainer, plan.continues)
         peak = max(study.machine.matmul_flops_per_second.values())
@@ -44,7 +43,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None, agree_ever
         run.run()
 
 
-def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None, agree_every: int | None = None) -> Trainer:
+def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None, layout: Layout = TOGETHER) -> Trainer:
     """The plan's model at its first step."""
     plan = study.plan
     return Trainer(
@@ -55,7 +54,7 @@ def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None, agre
         compiled=compiled,
         device=str(pick_device()),
         ranks=ranks,
-        agree_every=agree_every,
+        layout=layout,
     )
 
 

@@ -36,7 +36,7 @@ def audit(trainer: Trainer, start: Snapshot, trail: Trail) -> str:
     the first replay that was wrong; ``unclear`` where no two agree, the run's own then being kept.
     """
     live = trainer.snapshot()
-    right = digest(trainer)
+    right = digest(live)
     first = _replayed(trainer, start, live, trail)
     if first == right:
         return "same"
@@ -55,13 +55,13 @@ def _replayed(trainer: Trainer, start: Snapshot, live: Snapshot, trail: Trail) -
         trainer.anchor = trail.anchors.get(trainer.num_done, trainer.anchor)
         trainer.step()
     trainer.anchor = trail.anchors.get(live.num_done, trainer.anchor)
-    return digest(trainer)
+    return digest(trainer.snapshot())
 
 
-def digest(trainer: Trainer) -> str:
+def digest(snapshot: Snapshot) -> str:
     """SHA-256 of the bytes of every tensor of a run's state."""
     whole = hashlib.sha256()
-    for name, tensor in sorted(trainer.state().items()):
+    for name, tensor in sorted(snapshot.tensors.items()):
         whole.update(name.encode())
-        whole.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return whole.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from isoflop.core.cadence import daly_interval
 
 PRIOR_SECONDS = 24 * 3600.0
 """One failure in so long is assumed before any was seen (an assumption: a workstation, or a patient cluster)."""
@@ -11,19 +11,6 @@ MAX_SHARE = 0.01
 MAX_LOST_SHARE = 1 / 40
 """Of a run that a kill may take, where that is cheap: nobody forgives five of ten minutes, however rare."""
 MIN_SECONDS = 15.0
-
-
-def daly_interval(save_seconds: float, seconds_between_failures: float) -> float:
-    """Seconds of work between saves that minimise expected wall time (Daly 2006, eq. 37; Young 1974 is its first term).
-
-    ``save_seconds`` is what one save takes from the work; failures come at random, one in
-    ``seconds_between_failures`` in the mean.
-    """
-    if save_seconds >= 2 * seconds_between_failures:
-        return seconds_between_failures
-    ratio = save_seconds / (2 * seconds_between_failures)
-    young = math.sqrt(2 * save_seconds * seconds_between_failures)
-    return young * (1 + math.sqrt(ratio) / 3 + ratio / 9) - save_seconds
 
 
 def seconds_between_failures(num_failures: int, seconds: float) -> float:

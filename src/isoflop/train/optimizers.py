@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from isoflop.core.products import OptimizerName, Recipe
 from isoflop.model.transformer import Attention, GeluMLP, SwiGLU, Transformer
+from isoflop.train.shares import WHOLE, Whole
 from isoflop.train.updates import SGD, AdamW, Block, Lamb, Lion, Muon, Part, ScheduleFree
 
 EMBEDDING_RATE_RATIO = 20.0
 """Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
 HEAD_RATE_RATIO = 1.0
 VECTOR_RATE_RATIO = 0.5
-GROUPED: dict[OptimizerName, Callable[[list[Tensor], float, float], Part]] = {
+GROUPED: dict[OptimizerName, Callable[[list[Tensor], float, float, Whole], Part]] = {
     "muon": AdamW,
     "adamw": AdamW,
     "lion": Lion,
@@ -36,24 +37,25 @@ OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 class Optimizer:
     """All groups of a model; ``step`` takes the schedule's multiplier and leaves gradients cleared."""
 
-    def __init__(self, model: Transformer, recipe: Recipe) -> None:
-        self.parameters = list(model.parameters())
+    def __init__(self, model: Transformer, recipe: Recipe, shares: Whole = WHOLE) -> None:
+        self.parameters, self.shares = list(model.parameters()), shares
         self.clip_norm, self.average_decay = recipe.clip_norm, recipe.average_decay
-        self.parts = dict(_build_parts(model, recipe))
+        self.parts = dict(_build_parts(model, recipe, shares))
         self.num_averaged = torch.zeros(())
         averaged = self.parts.items() if recipe.average_decay else ()
         self.watched = False
         """Whether the next step measures ``update_ratio``; a copy of the weights, so not at every step."""
         self.update_ratio: Tensor | None = None
+        """Of the hidden matrices, or of this process's share of them."""
         self.averages = {name: [master.clone() for master in part.masters_to_keep()] for name, part in averaged}
 
     def step(self, rate_scale: float) -> tuple[Tensor, Tensor]:
         """One update; returns the gradient norm before clipping and whether it was clipped, as scalars."""
-        norm = gradient_norm(self.parameters)
+        norm = gradient_norm(self.parameters, self.shares)
         shrink = (self.clip_norm / norm).clamp(max=1.0)
         for parameter in self.parameters:
             assert parameter.grad is not None
-            parameter.grad.mul_(shrink)
+            self.shares.local(parameter.grad).mul_(shrink)
         before = [master.clone() for master in self._hidden()] if self.watched else []
         for part in self.parts.values():
             part.step(rate_scale)
@@ -105,14 +107,15 @@ class Optimizer:
         """Every tensor that the next step depends on, masters included, by name; the tensors themselves."""
         state = {f"{name}.{key}": value for name, part in self.parts.items() for key, value in part.state().items()}
         for name, averages in self.averages.items():
-            state |= {f"{name}.{i}.average": average for i, average in enumerate(averages)}
+            described = self.parts[name].described(averages)
+            state |= {f"{name}.{i}.average": average for i, average in enumerate(described)}
         return state | ({"num_averaged": self.num_averaged} if self.averages else {})
 
 
-def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
+def gradient_norm(parameters: list[nn.Parameter], shares: Whole = WHOLE) -> Tensor:
     """Euclidean norm of all gradients together, in float32."""
-    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms]))
+    norms = torch._foreach_norm([shares.local(p.grad) for p in parameters if p.grad is not None])
+    return shares.norm(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
 
 
 def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:
@@ -121,28 +124,28 @@ def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(moved) / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
 
 
-def _build_parts(model: Transformer, recipe: Recipe) -> Iterator[tuple[str, Part]]:
+def _build_parts(model: Transformer, recipe: Recipe, shares: Whole) -> Iterator[tuple[str, Part]]:
     matrices, embeddings, heads, vectors = _sort_parameters(model)
     others = embeddings + heads + vectors
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        yield "matrices", SGD(matrices, rate, decay)
-        yield "others", SGD(others, rate, 0.0)
+        yield "matrices", SGD(matrices, rate, decay, shares)
+        yield "others", SGD(others, rate, 0.0, shares)
         return
     if recipe.optimizer == "lamb":
-        yield "matrices", Lamb(matrices, _pieces(matrices, _blocks(model)), rate, decay)
-        yield "others", Lamb(others, [[slice(None)] for _ in others], rate, 0.0)
+        yield "matrices", Lamb(matrices, _pieces(matrices, _blocks(model, shares)), rate, decay, shares)
+        yield "others", Lamb(others, [[slice(None)] for _ in others], rate, 0.0, shares)
         return
     rule = GROUPED[recipe.optimizer]
     if recipe.optimizer == "muon":
-        for shape, blocks in _by_shape(_blocks(model)).items():
-            yield f"muon_{shape[0]}x{shape[1]}", Muon(blocks, rate, decay)
+        for shape, blocks in _by_shape(_blocks(model, shares)).items():
+            yield f"muon_{shape[0]}x{shape[1]}", Muon(blocks, rate, decay, shares)
     else:
-        yield "matrices", rule(matrices, rate, decay)
-    yield "embeddings", rule(embeddings, rate * EMBEDDING_RATE_RATIO, 0.0)
+        yield "matrices", rule(matrices, rate, decay, shares)
+    yield "embeddings", rule(embeddings, rate * EMBEDDING_RATE_RATIO, 0.0, shares)
     if heads:
-        yield "head", rule(heads, rate * HEAD_RATE_RATIO, 0.0)
-    yield "vectors", rule(vectors, rate * VECTOR_RATE_RATIO, 0.0)
+        yield "head", rule(heads, rate * HEAD_RATE_RATIO, 0.0, shares)
+    yield "vectors", rule(vectors, rate * VECTOR_RATE_RATIO, 0.0, shares)
 
 
 def _pieces(matrices: list[Tensor], blocks: Iterator[Block]) -> list[list[slice]]:
@@ -167,22 +170,22 @@ def _sort_parameters(model: Transformer) -> tuple[list[Tensor], list[Tensor], li
     return list(matrices), list(embeddings), list(heads), list(vectors)
 
 
-def _blocks(model: Transformer) -> Iterator[Block]:
+def _blocks(model: Transformer, shares: Whole) -> Iterator[Block]:
     for module in model.layers.modules():
         if isinstance(module, Attention):
             query, other = module.config.query_size, module.config.key_value_size
             weight = module.qkv_proj.weight
             for start, stop in ((0, query), (query, query + other), (query + other, query + 2 * other)):
-                yield Block(weight, start, stop)
-            yield Block(module.o_proj.weight, 0, module.o_proj.weight.shape[0])
+                yield Block(weight, start, stop, shares)
+            yield Block(module.o_proj.weight, 0, module.o_proj.weight.shape[0], shares)
         elif isinstance(module, SwiGLU):
             rows = module.gate_up_proj.weight.shape[0]
-            yield Block(module.gate_up_proj.weight, 0, rows // 2)
-            yield Block(module.gate_up_proj.weight, rows // 2, rows)
-            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0])
+            yield Block(module.gate_up_proj.weight, 0, rows // 2, shares)
+            yield Block(module.gate_up_proj.weight, rows // 2, rows, shares)
+            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0], shares)
         elif isinstance(module, GeluMLP):
-            yield Block(module.up_proj.weight, 0, module.up_proj.weight.shape[0])
-            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0])
+            yield Block(module.up_proj.weight, 0, module.up_proj.weight.shape[0], shares)
+            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0], shares)
 
 
 def _by_shape(blocks: Iterator[Block]) -> dict[tuple[int, int], list[Block]]:

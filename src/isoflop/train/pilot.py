@@ -139,9 +139,9 @@ def validate(trainer: Trainer, corpus: Path, *, num_tokens: int | None, dtype: s
 
 def score_split(trainer: Trainer, corpus: Path, split: Split, *, num_tokens: int | None, dtype: str) -> Scores:
     """Scores of a held-out split: evenly spaced windows, ``num_tokens`` in all, or everything."""
-    with trainer.optimizer.kept():
-        scores = score_documents(
-            trainer.model,
+    with trainer.kept_model() as model:
+        return score_documents(
+            model,
             open_split(corpus, split)[0],
             open_documents(corpus, split),
             context=trainer.recipe.context,
@@ -149,8 +149,6 @@ def score_split(trainer: Trainer, corpus: Path, split: Split, *, num_tokens: int
             dtype=DTYPES[dtype],
             max_tokens=num_tokens,
         )
-    trainer.model.train()
-    return scores
 
 
 def _finished(job: PilotJob, trainer: Trainer, *, seconds: float) -> PilotFinished:

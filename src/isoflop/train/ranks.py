@@ -9,8 +9,10 @@ by sequences, so that its text, and up to rounding what it teaches, is the same 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,15 +22,37 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isoflop.core.errors import StudyError
+from isoflop.train.shares import Shares
 
 if TYPE_CHECKING:
+    from isoflop.model.transformer import Transformer
     from isoflop.train.trainer import Trainer
 
-STEP, SHARE, COMPARE, OUTER, END = range(5)
+STEP, SHARE, GATHER, WEIGHTS, COMPARE, OUTER, END = range(7)
 TIMEOUT = timedelta(minutes=10)
 """The longest that a process waits for the others: the leader may compile, validate or save meanwhile."""
 STORE = "ISOFLOP_STORE"
 """Environment variable: the file by which processes of one machine find each other; torchrun's variables otherwise."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How several processes divide a run among them: each its part of every batch, and perhaps more."""
+
+    sharded: bool = False
+    """Each holds only its share of weights, gradients and optimizer (`train.shares`)."""
+    agree_every: int | None = None
+    """They train apart for so many steps at a time (`train.diloco`)."""
+
+    @property
+    def options(self) -> list[str]:
+        """Of ``isoflop train``, that ask for it."""
+        apart = ["--agree-every", str(self.agree_every)] if self.agree_every else []
+        return [*(["--sharded"] if self.sharded else []), *apart]
+
+
+TOGETHER = Layout()
+"""Each holds all of the model, and gradients are averaged at every step."""
 
 
 class Ranks:
@@ -65,6 +89,15 @@ class Ranks:
         torch._dynamo.config.optimize_ddp = False  # blocks are compiled one by one: there is nothing to split
         return DistributedDataParallel(model, broadcast_buffers=False)
 
+    def cut(self, model: Transformer) -> Shares:
+        """Leaves each process its share of the model."""
+        from torch.distributed.device_mesh import init_device_mesh
+
+        kind = next(model.parameters()).device.type
+        shares = Shares(init_device_mesh(kind, (self.size,)))
+        shares.cut(model)
+        return shares
+
     def tell(self, order: int, window: int = 0, scale: float = 0.0) -> None:
         """The leader's next order to all others."""
         self.idle = False
@@ -77,6 +110,8 @@ class Ranks:
         deeds: dict[int, Callable[[int, float], object]] = {
             STEP: trainer.apply,
             SHARE: lambda *_: self.share(trainer),
+            GATHER: lambda *_: deque(trainer.gathered(), maxlen=0),
+            WEIGHTS: lambda *_: deque(trainer.kept_weights(), maxlen=0),
             COMPARE: lambda *_: self.alike(trainer),
             OUTER: lambda *_: self.outer_step(trainer),
         }
@@ -101,15 +136,21 @@ class Ranks:
         dist.all_reduce(value)
         return value.div_(self.size)
 
-    def share(self, trainer: Trainer) -> None:
-        """Gives all processes the leader's state; called by all."""
+    def share(self, trainer: Trainer, state: Mapping[str, Tensor] | None = None) -> None:
+        """Gives all processes the leader's ``state``, or their shares of it; called by all."""
         self.tell(SHARE)
-        for _, tensor in sorted(trainer.common().items()):
-            held = tensor.to(trainer.device)
-            dist.broadcast(held, 0)
-            tensor.copy_(held)
+        for name, tensor in sorted(trainer.common().items()):
+            held = torch.empty(tensor.shape, dtype=tensor.dtype) if state is None else state.get(name, tensor)
+            trainer.shares.scatter(tensor, held.to(trainer.device))
         trainer.optimizer.publish()
         self.idle = True
+
+    def collect(self, order: int, tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        """What all processes bring together at this order, one tensor after another; called by the leader."""
+        self.tell(order)
+        found = dict(tensors)
+        self.idle = True
+        return found
 
     def outer_step(self, trainer: Trainer) -> None:
         """The step that processes which train apart take together; called by all."""
@@ -120,6 +161,8 @@ class Ranks:
 
     def alike(self, trainer: Trainer) -> bool:
         """Whether all processes hold the same bits, as far as they should; called by all."""
+        if trainer.layout.sharded:
+            return True  # each holds what no other does
         self.tell(COMPARE)
         state = (trainer.outer.state() if trainer.outer else trainer.optimizer.state()).values()
         own = torch.stack([tensor.reshape(-1).view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in state])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,14 +13,15 @@ from torch import Tensor
 from isoflop.core.errors import CorruptFileError
 from isoflop.core.products import Recipe
 from isoflop.model.config import ModelConfig
-from isoflop.model.transformer import build_model
+from isoflop.model.transformer import Transformer, build_model
 from isoflop.train.batches import Batches
 from isoflop.train.checkpoint import Place, Snapshot
 from isoflop.train.diloco import PREFIX, OuterStep
 from isoflop.train.noise import NoiseScale
 from isoflop.train.optimizers import Optimizer, gradient_norm
-from isoflop.train.ranks import STEP, Ranks
+from isoflop.train.ranks import GATHER, STEP, TOGETHER, WEIGHTS, Layout, Ranks
 from isoflop.train.schedule import Anchor, rate_scale
+from isoflop.train.shares import WHOLE
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -37,14 +39,19 @@ class Trainer:
         compiled: bool = False,
         device: str = "cpu",
         ranks: Ranks | None = None,
-        agree_every: int | None = None,
+        layout: Layout = TOGETHER,
     ) -> None:
-        """With ``agree_every`` the processes of ``ranks`` train apart for so many steps at a time (`train.diloco`)."""
-        self.config, self.recipe, self.device, self.ranks = config, recipe, torch.device(device), ranks
+        """The ``layout`` is that of the processes of ``ranks``, where there are several."""
+        self.config, self.recipe, self.device = config, recipe, torch.device(device)
+        self.ranks, self.layout = ranks, layout if ranks else TOGETHER
         torch.manual_seed(recipe.seed)  # dropout's draws; the initial weights have a generator of their own
         self.model = build_model(config, seed=recipe.seed).to(self.device, DTYPES[dtype])
         self.model.label_smoothing, self.model.z_loss = recipe.label_smoothing, recipe.z_loss
-        self.optimizer = Optimizer(self.model, recipe)
+        self.model.recompute_blocks(recipe.recompute)
+        if compiled:
+            self.model.compile_parts()
+        self.shares = ranks.cut(self.model) if ranks and self.layout.sharded else WHOLE
+        self.optimizer = Optimizer(self.model, recipe, self.shares)
         self.batches = Batches(
             shards,
             context=recipe.context,
@@ -52,14 +59,14 @@ class Trainer:
             unique_tokens=recipe.unique_tokens,
             seed=recipe.seed,
         )
-        if compiled:
-            self.model.compile_parts()
-        self.outer = OuterStep(self.optimizer, agree_every) if ranks and agree_every else None
+        self.outer = OuterStep(self.optimizer, self.layout.agree_every) if self.layout.agree_every else None
         self.together = None if self.outer else ranks
-        """The processes whose gradients are averaged at every step."""
-        self.forward = self.together.engine(self.model) if self.together else self.model
+        """The processes that take every step together."""
+        self.alike = None if self.layout.sharded else self.together
+        """Those that hold the same weights, so that their gradients have to be averaged (FSDP2 does that itself)."""
+        self.forward = self.alike.engine(self.model) if self.alike else self.model
         self.parameters = list(self.model.parameters())
-        part = recipe.batch_tokens // recipe.micro_batches // (ranks.size if ranks else 1)
+        part = recipe.batch_tokens // recipe.micro_batches // (self.alike.size if self.alike else 1)
         told = recipe.micro_batches > 1 and (ranks is None or ranks.leads) and self.outer is None
         self.noise = NoiseScale(part, recipe.batch_tokens) if told else None
         self.data_seconds = 0.0
@@ -142,13 +149,13 @@ class Trainer:
             loss = self.model(*part)
             loss.backward()
             total += loss.detach() * share
-            squares.append(gradient_norm(self.parameters).square())
+            squares.append(gradient_norm(self.parameters, self.shares).square())
             for summed, parameter in zip(sums, self.parameters, strict=True):
                 assert parameter.grad is not None
                 summed.add_(parameter.grad, alpha=share)
                 parameter.grad = None
         for summed, parameter in zip(sums, self.parameters, strict=True):
-            parameter.grad = (self.together.mean(summed) if self.together else summed).to(parameter.dtype)
+            parameter.grad = (self.alike.mean(summed) if self.alike else summed).to(parameter.dtype)
         self._part_square = torch.stack(squares).mean()
         return total
 
@@ -167,31 +174,64 @@ class Trainer:
         """What a leader's checkpoint gives to all processes."""
         return self.optimizer.state() | (self.outer.state() if self.outer else {})
 
+    def gathered(self) -> Iterator[tuple[str, Tensor]]:
+        """Copies of `common` in the CPU's memory; where processes hold shares of it, all go through it together."""
+        for name, value in self.common().items():
+            yield name, self.shares.gather(value).to("cpu", copy=True)
+
+    def kept_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The weights that the run is after, by name; where processes hold shares, all go through them together."""
+        with self.optimizer.kept():
+            for name, parameter in self.model.named_parameters():
+                yield name, self.shares.gather(parameter.detach())
+
+    def _collected(self, order: int, tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
+        return self.ranks.collect(order, tensors) if self.ranks and self.layout.sharded else dict(tensors)
+
+    @contextmanager
+    def kept_model(self) -> Iterator[Transformer]:
+        """The model with the weights that the run is after, all of it, to be judged by this process."""
+        if self.layout.sharded:
+            yield self._whole_model()
+        else:
+            with self.optimizer.kept():
+                yield self.model
+            self.model.train()
+
+    def _whole_model(self) -> Transformer:
+        with torch.device("meta"):
+            model = Transformer(self.config)
+        model.load_state_dict(self._collected(WEIGHTS, self.kept_weights()), strict=False, assign=True)
+        if self.config.tie_word_embeddings:
+            model.lm_head.weight = model.embed_tokens.weight
+        model.cos, model.sin = self.model.cos, self.model.sin
+        return model
+
     def snapshot(self) -> Snapshot:
         """A copy of the state in the CPU's memory."""
-        tensors = {name: value.to("cpu", copy=True) for name, value in self.state().items()}
+        tensors = self._collected(GATHER, self.gathered()) | {"rng": torch.get_rng_state()}
         return Snapshot(Place(self.num_done, self.anchor, self.first_window, list(self.skipped)), tensors)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot; bit-exact. `CorruptFileError` for one of another model or optimizer."""
-        state = self.optimizer.state()
         if _shapes(self.state()) != _shapes(snapshot.tensors):
             raise CorruptFileError(
                 "the checkpoint is of another model than this study's plan",
                 where=snapshot.source,
                 remedy="Delete the folder, then resume",
             )
-        for name, value in state.items():
-            value.copy_(snapshot.tensors[name])
+        if not self.layout.sharded:
+            for name, value in self.optimizer.state().items():
+                value.copy_(snapshot.tensors[name])
         if self.outer:
             self.outer.restore(snapshot.tensors)
+        if self.ranks:
+            self.ranks.share(self, snapshot.tensors | self.outer.state() if self.outer else snapshot.tensors)
         self.optimizer.publish()
         torch.set_rng_state(snapshot.tensors["rng"])
         place = snapshot.place
         self.num_done, self.anchor = place.num_done, place.anchor
         self.first_window, self.skipped, self.num_agreed = place.first_window, list(place.skipped), place.num_done
-        if self.ranks:
-            self.ranks.share(self)
 
     def adopt(self, snapshot: Snapshot, *, tokens: int) -> None:
         """Goes on from another run's trunk of the same shape, ``tokens`` into the data, under this run's recipe."""

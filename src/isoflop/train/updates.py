@@ -13,6 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from isoflop.train.shares import WHOLE, Whole
+
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
 EPSILON = 1e-10
@@ -37,32 +39,36 @@ class Part(Protocol):
         """Copies what it trains with, or ``masters``, into the model's own weights."""
         ...
 
+    def described(self, masters: list[Tensor]) -> list[Tensor]:
+        """Tensors like ``masters_to_keep()`` as checkpoints have them (`train.shares`)."""
+        ...
+
     def state(self) -> dict[str, Tensor]: ...
 
 
 class Block:
     """Rows ``[start, stop)`` of a matrix: one linear map that the model may have fused with others."""
 
-    def __init__(self, parameter: Tensor, start: int, stop: int) -> None:
-        self.parameter, self.start, self.stop = parameter, start, stop
+    def __init__(self, parameter: Tensor, start: int, stop: int, shares: Whole = WHOLE) -> None:
+        self.parameter, self.start, self.stop, self.shares = parameter, start, stop, shares
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.stop - self.start, self.parameter.shape[1]
 
     def weight(self) -> Tensor:
-        return self.parameter.detach()[self.start : self.stop]
+        return self.shares.local(self.parameter.detach())[self.start : self.stop]
 
     def gradient(self) -> Tensor:
         assert self.parameter.grad is not None
-        return self.parameter.grad[self.start : self.stop]
+        return self.shares.local(self.parameter.grad)[self.start : self.stop]
 
 
 class Muon:
     """Momentum whose matrices are orthogonalised before they are applied, all of one shape at once."""
 
-    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
-        self.blocks, self.rate, self.decay = blocks, rate, decay
+    def __init__(self, blocks: list[Block], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        self.blocks, self.rate, self.decay, self.shares = blocks, rate, decay, shares
         self.master = torch.stack([block.weight().float() for block in blocks])
         self.momentum = torch.zeros_like(self.master)
         rows, columns = blocks[0].shape
@@ -72,9 +78,12 @@ class Muon:
         rate = self.rate * rate_scale
         gradient = torch.stack([block.gradient() for block in self.blocks]).float()
         self.momentum.lerp_(gradient, 1 - MOMENTUM)
-        update = orthogonalise(gradient.lerp_(self.momentum, MOMENTUM), self.blocks[0].parameter.dtype)
+        update = self.shares.by_whole_matrices(self._orthogonal, gradient.lerp_(self.momentum, MOMENTUM))
         self.master.mul_(1 - rate * self.decay).sub_(update.float(), alpha=rate * self.scale)
         self.publish()
+
+    def _orthogonal(self, stack: Tensor) -> Tensor:
+        return orthogonalise(stack, self.blocks[0].parameter.dtype)
 
     def masters_to_keep(self) -> list[Tensor]:
         return [self.master]
@@ -84,8 +93,12 @@ class Muon:
         for block, master in zip(self.blocks, stack, strict=True):
             block.weight().copy_(master)
 
+    def described(self, masters: list[Tensor]) -> list[Tensor]:
+        shape = torch.Size((len(self.blocks), *self.blocks[0].shape))
+        return [self.shares.describe(stack, shape) for stack in masters]
+
     def state(self) -> dict[str, Tensor]:
-        return {"master": self.master, "momentum": self.momentum}
+        return dict(zip(("master", "momentum"), self.described([self.master, self.momentum]), strict=True))
 
 
 def orthogonalise(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -103,36 +116,42 @@ def orthogonalise(x: Tensor, dtype: torch.dtype) -> Tensor:
 class Masters:
     """Float32 copies of some parameters, and their way into the model; base of the rules below."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        self.parameters, self.rate, self.decay = parameters, rate, decay
-        self.masters = [parameter.detach().float().clone() for parameter in parameters]
+    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        self.parameters, self.rate, self.decay, self.shares = parameters, rate, decay, shares
+        self.masters = [shares.local(parameter.detach()).float().clone() for parameter in parameters]
 
     def gradients(self) -> list[Tensor]:
         """Float32, one a master; float32 models' own, so they are not to be written to."""
         assert all(parameter.grad is not None for parameter in self.parameters)
-        return [parameter.grad.float() for parameter in self.parameters if parameter.grad is not None]
+        grads = (parameter.grad for parameter in self.parameters if parameter.grad is not None)
+        return [self.shares.local(grad).float() for grad in grads]
 
     def masters_to_keep(self) -> list[Tensor]:
         return self.masters
 
     def publish(self, masters: list[Tensor] | None = None) -> None:
         for parameter, master in zip(self.parameters, masters or self.masters, strict=True):
-            parameter.detach().copy_(master)
+            self.shares.local(parameter.detach()).copy_(master)
 
     def slots(self) -> dict[str, list[Tensor]]:
         """State beside the masters, one tensor a master, by name."""
         return {}
 
+    def described(self, masters: list[Tensor]) -> list[Tensor]:
+        pairs = zip(masters, self.parameters, strict=True)
+        return [self.shares.describe(master, parameter.shape) for master, parameter in pairs]
+
     def state(self) -> dict[str, Tensor]:
         columns = {"master": self.masters} | self.slots()
+        columns = {name: self.described(column) for name, column in columns.items()}
         return {f"{i}.{name}": column[i] for i in range(len(self.masters)) for name, column in columns.items()}
 
 
 class AdamW(Masters):
     """AdamW (torch's fused kernel; Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
+    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        super().__init__(parameters, rate, decay, shares)
         self.inner = torch.optim.AdamW(
             self.masters, lr=rate, betas=BETAS, eps=EPSILON, weight_decay=decay, fused=True, capturable=False
         )
@@ -158,8 +177,8 @@ class AdamW(Masters):
 class Momentum(Masters):
     """One running sum of gradients for each master; base of SGD and Lion."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
+    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        super().__init__(parameters, rate, decay, shares)
         self.momenta = [torch.zeros_like(master) for master in self.masters]
 
     def slots(self) -> dict[str, list[Tensor]]:
@@ -194,8 +213,8 @@ class Lion(Momentum):
 class Moments(Masters):
     """Adam's two running moments and the number of steps behind them; base of LAMB and the schedule-free rule."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
+    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        super().__init__(parameters, rate, decay, shares)
         self.num_steps = [torch.zeros(()) for _ in self.masters]
         self.squares = [torch.zeros_like(master) for master in self.masters]
 
@@ -215,8 +234,10 @@ class Lamb(Moments):
     ``pieces`` are the rows, [start, stop), of the matrices that each parameter is made of.
     """
 
-    def __init__(self, parameters: list[Tensor], pieces: list[list[slice]], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
+    def __init__(
+        self, parameters: list[Tensor], pieces: list[list[slice]], rate: float, decay: float, shares: Whole = WHOLE
+    ) -> None:
+        super().__init__(parameters, rate, decay, shares)
         self.pieces = pieces
         self.means = [torch.zeros_like(master) for master in self.masters]
 
@@ -227,17 +248,16 @@ class Lamb(Moments):
             mean = self.means[i] / (1 - BETAS[0] ** float(self.num_steps[i]))
             update = mean.div_(square.sqrt_().add_(LAMB_EPSILON)).add_(master, alpha=self.decay)
             for rows in self.pieces[i]:
-                master[rows].sub_(update[rows] * _trust_ratio(master[rows], update[rows]), alpha=self.rate * rate)
+                master[rows].sub_(update[rows] * self._trust_ratio(master[rows], update[rows]), alpha=self.rate * rate)
         self.publish()
 
     def slots(self) -> dict[str, list[Tensor]]:
         return super().slots() | {"exp_avg": self.means}
 
-
-def _trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
-    """||w|| / ||update||, one where either is nothing: weights that start at zero have to move somehow."""
-    sizes = weight.norm(), update.norm()
-    return torch.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / sizes[1], 1.0)
+    def _trust_ratio(self, weight: Tensor, update: Tensor) -> Tensor:
+        """||w|| / ||update||, one where either is nothing: weights that start at zero have to move somehow."""
+        sizes = self.shares.norm(weight.norm()), self.shares.norm(update.norm())
+        return torch.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / sizes[1], 1.0)
 
 
 class ScheduleFree(Moments):
@@ -246,8 +266,8 @@ class ScheduleFree(Moments):
     ``masters`` is that average, x; the model trains at y = (1 - beta) z + beta x.
     """
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float) -> None:
-        super().__init__(parameters, rate, decay)
+    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
+        super().__init__(parameters, rate, decay, shares)
         self.fast = [master.clone() for master in self.masters]
         self.weights = [torch.zeros(()) for _ in self.masters]
         """Sums of the squared rates so far, by which iterates are averaged."""

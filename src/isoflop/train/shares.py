@@ -1,0 +1,129 @@
+"""Tensors of which each process holds a share, and a model whose every tensor is cut so (FSDP2).
+
+All tensors are cut along their last dimension, so a matrix by columns: the rows of one map that the model fused with
+others are then rows of the share too, wherever its bounds are. Rules that work element by element need nothing more;
+one that looks at whole matrices is brought some of them, and the others do theirs elsewhere (`by_whole_matrices`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from isoflop.core.errors import StudyError
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from isoflop.model.transformer import Transformer
+
+
+class Whole:
+    """A process that holds all of every tensor."""
+
+    def local(self, tensor: Tensor) -> Tensor:
+        """What of ``tensor`` is here; its own memory."""
+        return tensor
+
+    def describe(self, local: Tensor, shape: torch.Size) -> Tensor:
+        """``local`` as what is here of a tensor of ``shape``; a scalar is everywhere alike."""
+        return local
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """All of a tensor that `describe` told of; called by all processes."""
+        return tensor
+
+    def scatter(self, tensor: Tensor, whole: Tensor) -> None:
+        """Puts the first process's ``whole``, or each one's share of it, into ``tensor``; called by all processes."""
+        dist.broadcast(whole, 0)
+        tensor.copy_(whole)
+
+    def norm(self, local: Tensor) -> Tensor:
+        """The Euclidean norm, a scalar, of what has the norm ``local`` here; called by all processes."""
+        return local
+
+    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
+        """``work`` on a stack [n, rows, columns] of matrices, of which the columns that are here come and go."""
+        return work(stack)
+
+
+WHOLE = Whole()
+
+
+class Shares(Whole):
+    """One of the processes of ``mesh``, which hold a model together."""
+
+    def __init__(self, mesh: DeviceMesh) -> None:
+        self.mesh, self.group, self.size = mesh, mesh.get_group(), mesh.size()
+
+    def cut(self, model: Transformer) -> None:
+        """Leaves this process its share of the model, which from now on brings the weights of a block together when it
+        comes to be, and averages gradients, each where its weight is (Zhao et al. 2023, arXiv 2304.11277).
+
+        Raises `StudyError` where matrices do not divide.
+        """
+        from torch.distributed.fsdp import FSDPModule, fully_shard
+        from torch.distributed.tensor import Shard
+
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and parameter.shape[-1] % self.size:
+                what = f"{name} has {parameter.shape[-1]} columns, which {self.size} processes cannot share evenly"
+                raise StudyError(what, remedy="Take another number of --ranks, or leave --sharded out")
+        for module in (*model.layers, model):
+            fully_shard(module, mesh=self.mesh, shard_placement_fn=lambda parameter: Shard(parameter.ndim - 1))
+        for module in model.modules():
+            if isinstance(module, FSDPModule):
+                module.set_force_sum_reduction_for_comms(True)  # gloo knows no mean
+
+    def local(self, tensor: Tensor) -> Tensor:
+        with torch.no_grad():
+            here: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+        return here
+
+    def describe(self, local: Tensor, shape: torch.Size) -> Tensor:
+        from torch.distributed.tensor import DTensor, Shard
+
+        if not local.ndim:
+            return local
+        stride = torch.empty(shape, device="meta").stride()
+        cut = [Shard(len(shape) - 1)]
+        return DTensor.from_local(local, self.mesh, cut, run_check=False, shape=shape, stride=stride)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def scatter(self, tensor: Tensor, whole: Tensor) -> None:
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if isinstance(tensor, DTensor):
+            self.local(tensor).copy_(distribute_tensor(whole, self.mesh, tensor.placements).to_local())
+        else:
+            super().scatter(tensor, whole)
+
+    def norm(self, local: Tensor) -> Tensor:
+        square = local.square()
+        dist.all_reduce(square, group=self.group)
+        return square.sqrt_()
+
+    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
+        """Each process is sent all columns of every ``size``-th part of the matrices, and sends back what is theirs."""
+        num, rows, columns = stack.shape
+        each = -(-num // self.size)
+        sent = F.pad(stack, (0, 0, 0, 0, 0, each * self.size - num))
+        mine = self._exchange(sent).view(self.size, each, rows, columns)
+        done = work(mine.permute(1, 2, 0, 3).reshape(each, rows, self.size * columns))
+        back = done.view(each, rows, self.size, columns).permute(2, 0, 1, 3)
+        return self._exchange(back).view(each * self.size, rows, columns)[:num]
+
+    def _exchange(self, parts: Tensor) -> Tensor:
+        """The i-th of equal parts goes to process i; what comes from there takes its place."""
+        received = torch.empty(parts.shape, dtype=parts.dtype, device=parts.device)
+        dist.all_to_all_single(received, parts.contiguous(), group=self.group)
+        return received

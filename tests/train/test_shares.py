@@ -1,0 +1,48 @@
+"""Whole matrices from processes' columns of them, threads in their place (real ones: tests/faults/test_ranks.py)."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor
+
+from isoflop.train.shares import Shares
+from isoflop.train.updates import orthogonalise
+
+
+class Thread(Shares):
+    """One of several threads that exchange tensors by a shared table."""
+
+    def __init__(self, number: int, barrier: threading.Barrier, table: dict[tuple[int, int], Tensor]) -> None:
+        self.number, self.size, self.barrier, self.table = number, barrier.parties, barrier, table
+
+    def _exchange(self, parts: Tensor) -> Tensor:
+        for to, part in enumerate(parts.chunk(self.size)):
+            self.table[self.number, to] = part
+        self.barrier.wait()
+        received = torch.cat([self.table[source, self.number] for source in range(self.size)])
+        self.barrier.wait()
+        return received
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("num", [1, 3, 4])
+@pytest.mark.parametrize("shape", [(4, 6), (6, 6), (7, 12)])
+def test_columns_brought_together_give_what_whole_matrices_do(size: int, num: int, shape: tuple[int, int]) -> None:
+    """Also where the matrices do not divide among the processes, and some get none."""
+    stack = torch.randn(num, *shape, generator=torch.Generator().manual_seed(0))
+
+    def work(whole: Tensor) -> Tensor:
+        assert whole.shape[1:] == shape
+        return orthogonalise(whole, torch.float32)
+
+    barrier, table = threading.Barrier(size), dict[tuple[int, int], Tensor]()
+    threads = [Thread(number, barrier, table) for number in range(size)]
+    with ThreadPoolExecutor(size) as pool:
+        pairs = zip(threads, stack.chunk(size, dim=2), strict=True)
+        futures = [pool.submit(thread.by_whole_matrices, work, columns) for thread, columns in pairs]
+        found = torch.cat([future.result(timeout=10) for future in futures], dim=2)
+    torch.testing.assert_close(found, work(stack))
