@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from isoflop.cli import laws, studies, texts
+from isoflop.cli import estimates, laws, studies, texts
 from isoflop.core.errors import IsoflopError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     help="Text and a budget in; the best language model that budget buys, and the proof, out.",
     epilog="Example:  isoflop run my-texts/ --budget 30min --out study",
 )
-for verbs in (studies, laws, texts):  # as --help lists them
+for verbs in (studies, laws, estimates, texts):  # as --help lists them
     app.add_typer(verbs.app)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,10 +80,17 @@ def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) ->
     _print_summary(study, as_json)
 
 
-@app.command(epilog="Examples:  isoflop train study/ --ranks 8  |  torchrun --nproc-per-node 8 -m isoflop train study/")
+@app.command(
+    epilog="Examples:  isoflop train study/ --ranks 8  |  torchrun --nproc-per-node 8 -m isoflop train study/  |  "
+    "srun --ntasks-per-node 8 isoflop train study/"
+)
 def train(
     study: StudyArgument,
     ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU.")] = 1,
+    sharded: Annotated[
+        bool,
+        typer.Option("--sharded", help="Each holds only its share of the model (FSDP): what one GPU cannot hold."),
+    ] = False,
     agree_every: Annotated[
         int | None,
         typer.Option(min=1, help="Let them train apart for so many steps at a time (DiLoCo): for slow networks."),
@@ -94,9 +102,17 @@ def train(
     """Train what a study has planned, in one process or several; isoflop resume does the rest."""
     tune_process(*AGAIN)
     from isoflop import verbs
+    from isoflop.train.launch import torchrun_variables
+    from isoflop.train.ranks import Layout
+
+    os.environ.update(torchrun_variables(os.environ))
 
     told = verbs.train(
-        study, num_ranks=ranks, max_restarts=max_restarts, quiet=quiet or as_json, agree_every=agree_every
+        study,
+        num_ranks=ranks,
+        max_restarts=max_restarts,
+        quiet=quiet or as_json,
+        layout=Layout(sharded, agree_every),
     )
     if "RANK" not in os.environ:  # one of several says nothing; who started them does
         typer.echo(json.dumps(told) if as_json else f"trained; go on with: isoflop resume {study}")
@@ -166,6 +182,23 @@ def mirror(
     _ = opened.given  # refuses what is no study
     count = copy(opened, SINKS[to](folder, study.resolve().name), follow=follow)
     typer.echo(json.dumps({"out": str(folder), "points": count}) if as_json else f"{folder}: {count:,} points")
+
+
+@app.command(
+    epilog="Examples:  isoflop watch study/  |  isoflop watch study/ --once  |  isoflop watch study/ --prometheus 9100"
+)
+def watch(
+    study: StudyArgument,
+    once: Annotated[bool, typer.Option("--once", help="One screen, as it is now.")] = False,
+    prometheus: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Answer on this port of 127.0.0.1, for Prometheus.")
+    ] = None,
+) -> None:
+    """One screen of a study at work: budget, loss, speed, goodput, cores, memory, power, GPUs, alerts."""
+    from isoflop.watch.follow import watch as follow
+
+    with suppress(KeyboardInterrupt):  # the study goes on; who watched it has seen enough
+        follow(study, once=once, port=prometheus)
 
 
 @app.command(epilog="Example:  isoflop measure --json")

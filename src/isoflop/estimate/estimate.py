@@ -1,0 +1,155 @@
+"""A run on a cluster before anybody rents it: how it would be divided, and what it would take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isoflop.core.errors import BudgetError
+from isoflop.core.products import Interval
+from isoflop.estimate.bill import LEVEL, Energy, energy_of
+from isoflop.estimate.devices import Device
+from isoflop.estimate.goodput import Faults, Goodput, goodput, mean_seconds_between, what_if
+from isoflop.estimate.memory import OPTIMIZER_BYTES
+from isoflop.estimate.parallel import Training
+from isoflop.estimate.search import Layout, best_layout
+from isoflop.estimate.speed import SPREAD
+from isoflop.model.count import count_parameters, flops_per_token
+
+RESTART_SECONDS = 600.0
+"""From a failure until work goes on, where nobody says: with it and saves of 10 s Llama 3's cluster is productive for
+91 % of its time; its authors say more than 90 (tests/estimate/test_goodput.py)."""
+SAVE_BYTES_PER_SECOND = 1e9
+"""A device, into its host's memory, from where it is written while the run goes on (an assumption)."""
+SAVE_SECONDS = 2.0
+"""Of any save, beside that."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person knows of the place; None: what is usual."""
+
+    grams_co2e_per_kwh: float
+    dollars_per_hour: float | None = None
+    spot: bool = False
+    pue: float | None = None
+    seconds_between_failures: float | None = None
+    """Of the whole cluster, in the mean."""
+    restart_seconds: float = RESTART_SECONDS
+
+    def price_of(self, device: Device) -> float | None:
+        """Dollars a device-hour."""
+        if self.dollars_per_hour is not None:
+            return self.dollars_per_hour
+        return device.spot_dollars_per_hour if self.spot else device.dollars_per_hour
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would take; intervals of 90 %."""
+
+    device: Device
+    num_devices: int
+    layout: Layout
+    batch_tokens: int
+    num_steps: int
+    flops: float
+    mfu: float
+    """Model FLOPs over time and peak, while it works."""
+    step_seconds: Interval
+    goodput: Goodput
+    num_interruptions: float
+    remedies: dict[str, Goodput]
+    hours: Interval
+    device_hours: Interval
+    dollars: Interval | None
+    energy: Energy
+    grams_co2e: Interval
+
+
+def estimate(training: Training, tokens: float, device: Device, num_devices: int, terms: Terms) -> Estimate:
+    """One run. Raises `BudgetError` where it does not fit, or its tokens are less than a batch."""
+    batch_tokens = training.batch * training.context
+    if tokens < batch_tokens:
+        what = f"{tokens:g} tokens are less than a batch of {batch_tokens:,}"
+        raise BudgetError(what, where="--tokens", remedy="Give more, or a smaller --batch-tokens")
+    layout = best_layout(training, device, num_devices)
+    num_steps = math.ceil(tokens / batch_tokens)
+    faults = _faults(training, num_devices, terms)
+    found = goodput(faults)
+    step = Interval(layout.seconds, layout.seconds / SPREAD, layout.seconds * SPREAD, LEVEL)
+    hours = step.scaled(num_steps / 3600 / found.productive)
+    device_hours, price = hours.scaled(num_devices), terms.price_of(device)
+    energy = energy_of(device_hours, device.watts, pue=terms.pue)
+    flops = flops_per_token(training.config, context=training.context) * num_steps * batch_tokens
+    return Estimate(
+        device=device,
+        num_devices=num_devices,
+        layout=layout,
+        batch_tokens=batch_tokens,
+        num_steps=num_steps,
+        flops=flops,
+        mfu=flops / num_steps / layout.seconds / (num_devices * device.bf16_flops),
+        step_seconds=step,
+        goodput=found,
+        num_interruptions=3600 * hours.central / faults.seconds_between,
+        remedies=what_if(faults),
+        hours=hours,
+        device_hours=device_hours,
+        dollars=None if price is None else device_hours.scaled(price),
+        energy=energy,
+        grams_co2e=energy.grams_co2e(terms.grams_co2e_per_kwh),
+    )
+
+
+def _faults(training: Training, num_devices: int, terms: Terms) -> Faults:
+    state = count_parameters(training.config).all * (4 + OPTIMIZER_BYTES[training.optimizer])
+    save = SAVE_SECONDS + state / num_devices / SAVE_BYTES_PER_SECOND
+    between = terms.seconds_between_failures or mean_seconds_between(num_devices)
+    return Faults(between, terms.restart_seconds, save)
+
+
+def affordable(
+    training: Training,
+    tokens: float,
+    devices: list[Device],
+    terms: Terms,
+    *,
+    hours: float = math.inf,
+    dollars: float = math.inf,
+) -> list[Estimate]:
+    """What is done in time and within the money by its central values: the cheapest number of each device, those
+    without a price at the fewest devices; the cheapest first.
+
+    Raises `BudgetError` where nothing is, with what comes nearest.
+    """
+    found = [each for device in devices if (each := _cheapest(training, tokens, device, terms, hours, dollars))]
+    if not found:
+        what = "no number of devices that was tried keeps deadline and cost"
+        raise BudgetError(what, remedy="Give more time or money, fewer --tokens, or another --device")
+    return sorted(found, key=_cost)
+
+
+def _cost(each: Estimate) -> tuple[bool, float]:
+    """Dollars; behind them those of unknown price, by their device-hours."""
+    return (True, each.device_hours.central) if each.dollars is None else (False, each.dollars.central)
+
+
+def _cheapest(
+    training: Training, tokens: float, device: Device, terms: Terms, hours: float, dollars: float
+) -> Estimate | None:
+    def kept(each: Estimate) -> bool:
+        cost = 0.0 if each.dollars is None else each.dollars.central
+        return each.hours.central <= hours and cost <= dollars
+
+    return min(filter(kept, _at_all_sizes(training, tokens, device, terms)), key=_cost, default=None)
+
+
+def _at_all_sizes(training: Training, tokens: float, device: Device, terms: Terms) -> Iterator[Estimate]:
+    """At 1, 2, 4, ... devices, as far as the batch divides."""
+    for power in range(17):
+        try:
+            yield estimate(training, tokens, device, 1 << power, terms)
+        except BudgetError:
+            continue

@@ -1,0 +1,87 @@
+"""The fastest division of a run over a cluster that fits in its devices' memory, by trying all that make sense."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from isoflop.core.errors import BudgetError
+from isoflop.estimate.devices import Device
+from isoflop.estimate.memory import Memory, memory_of
+from isoflop.estimate.parallel import Division, Recompute, Sharding, Training, fault_of
+from isoflop.estimate.speed import StepTime, step_time
+
+MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
+MAX_CONTEXT_SHARE = 16_384
+"""Tokens of a sequence that one device should hold; longer ones are divided."""
+WAYS: tuple[tuple[Sharding, Recompute], ...] = tuple(
+    itertools.product(("none", "optimizer", "full"), ("none", "selective", "full"))
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A division with what it takes."""
+
+    division: Division
+    memory: Memory
+    time: StepTime
+
+    @property
+    def seconds(self) -> float:
+        return self.time.total
+
+
+def best_layout(training: Training, device: Device, num_devices: int) -> Layout:
+    """The fastest that fits; raises `BudgetError` that says by how much the least demanding one does not."""
+    layouts = [
+        Layout(division, memory_of(training, division), step_time(training, division, device))
+        for division in divisions(training, device, num_devices)
+    ]
+    if not layouts:
+        what = f"a batch of {training.batch} sequences cannot be divided over {num_devices} devices"
+        raise BudgetError(what, where="--num-devices", remedy="Take fewer, or a larger --batch-tokens")
+    fitting = [layout for layout in layouts if layout.memory.total <= device.memory_bytes]
+    if not fitting:
+        least = min(layouts, key=lambda layout: layout.memory.total)
+        need, have = least.memory.total / 1e9, device.memory_bytes / 1e9
+        what = (
+            f"does not fit: {need:.1f} GB a device at least, {device.name} has {have:.0f} ({need - have:.1f} too few)"
+        )
+        raise BudgetError(what, where=f"{num_devices} x {device.name}", remedy="Take more devices, or larger ones")
+    return min(fitting, key=lambda layout: layout.seconds)
+
+
+def divisions(training: Training, device: Device, num_devices: int) -> Iterator[Division]:
+    """All that divide evenly."""
+    for tensor, pipeline, context in itertools.product(
+        _powers(device.node_size), _stages(training.config.num_hidden_layers), _context_parts(training.context)
+    ):
+        data, left = divmod(num_devices, tensor * pipeline * context)
+        if left or not data:
+            continue
+        for (sharding, recompute), micro_batch in itertools.product(WAYS, MICRO_BATCHES):
+            chunks = _chunks(training.config.num_hidden_layers, pipeline)
+            division = Division(data, tensor, pipeline, context, sharding, micro_batch, chunks, tensor > 1, recompute)
+            pointless = (sharding != "none" and data * context == 1) or (sharding == "full" and pipeline > 1)
+            if not pointless and fault_of(training, division) is None:
+                yield division
+
+
+def _powers(most: int) -> list[int]:
+    return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
+
+
+def _stages(layers: int) -> list[int]:
+    return [count for count in range(1, layers + 1) if layers % count == 0]
+
+
+def _context_parts(context: int) -> list[int]:
+    least = -(-context // MAX_CONTEXT_SHARE)
+    return [part for part in (1, 2, 4, 8, 16, 32, 64) if part >= least][:2]
+
+
+def _chunks(layers: int, pipeline: int) -> int:
+    """As many parts as divide a stage's layers, three at most, where there are stages."""
+    return next(count for count in (3, 2, 1) if (pipeline > 1 and (layers // pipeline) % count == 0) or count == 1)
