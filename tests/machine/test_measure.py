@@ -71,7 +71,7 @@ def test_one_core_has_no_side_by_side() -> None:
 
 @pytest.mark.parametrize(("noise", "codes"), [(0.0, []), (measuring.NOISY, []), (10.0, ["noisy_machine"])])
 def test_a_noisy_machine_is_told(noise: float, codes: list[str]) -> None:
-    assert [warning.code for warning in measuring._warnings(noise)] == codes
+    assert [warning.code for warning in measuring._warnings(noise, torch.device("cpu"), None)] == codes
 
 
 def test_work_is_repeated_after_two_calls_to_warm_up() -> None:

@@ -234,6 +234,8 @@ class Monitor(Record):
     joules_low: float
     joules_central: float
     joules_high: float
+    gpu_joules: float | None = None
+    """What of it GPUs drew, by their own counters."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +353,22 @@ def read_records(path: Path) -> Iterator[Stamped]:
     lines = path.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         yield parse_record(line, f"{path}:{number}")
+
+
+def records_from(path: Path, offset: int) -> tuple[list[Stamped], int]:
+    """The records behind ``offset`` bytes of a file that may grow, and where its last whole line ends."""
+    if not path.exists():
+        return [], offset
+    with path.open("rb") as file:
+        file.seek(offset)
+        data = file.read()
+    end = data.rfind(b"\n") + 1
+    return [parse_record(line, f"{path}, byte {offset} on") for line in data[:end].splitlines()], offset + end
+
+
+def is_last(record: Record) -> bool:
+    """Whether a study that has this record is at its end."""
+    return isinstance(record, StageFinished) and record.stage == "report"
 
 
 def parse_record(line: bytes, where: str) -> Stamped:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from isoflop.core.products import Machine, Recipe, StepTiming, StudyWarning
+from isoflop.core.products import Interval, Machine, Recipe, StepTiming, StudyWarning
 from isoflop.machine.limits import usable_cores, usable_memory
+from isoflop.machine.nvml import EnergyCounter
 from isoflop.machine.power import detect_power
 from isoflop.model.config import ModelConfig
 
@@ -36,6 +38,7 @@ def measure(
     """
     started, device = time.monotonic(), pick_device()
     peaks = {name: matmul_peak(name, device) for name in ("float32", "bfloat16")}
+    counter, counted_from = EnergyCounter.find() if device.type == "cuda" else None, time.monotonic()
     share = seconds / (2 * len(shapes) + 3)
     middle = shapes[len(shapes) // 2]
     recipe = timing_recipe(middle, REFERENCE_BATCH_TOKENS)
@@ -47,6 +50,7 @@ def measure(
             break  # a slow or busy machine: the largest shapes are extrapolated
         for batch in (REFERENCE_BATCH_TOKENS // 4, REFERENCE_BATCH_TOKENS * 2):
             timings.append(time_steps(config, timing_recipe(config, batch), dtype=dtype, device=device, seconds=share))
+    gpu_watts = counter.joules().scaled(1 / (time.monotonic() - counted_from)) if counter else None
     gain = 1.0
     if side_by_side is not None:
         alone = recipe.batch_tokens / contest[dtype].seconds
@@ -64,16 +68,20 @@ def measure(
         timings=timings,
         side_by_side_gain=gain,
         noise=noise,
-        power=detect_power(),
-        warnings=_warnings(noise),
+        power=replace(detect_power(), gpu_watts=gpu_watts),
+        warnings=list(_warnings(noise, device, gpu_watts)),
     )
 
 
-def _warnings(noise: float) -> list[StudyWarning]:
-    if noise <= NOISY:
-        return []
-    text = f"step times vary by {noise:.0%} (1 sd): something else uses this machine; forecasts of time are as loose"
-    return [StudyWarning("noisy_machine", text)]
+def _warnings(noise: float, device: torch.device, gpu_watts: Interval | None) -> Iterator[StudyWarning]:
+    if noise > NOISY:
+        told = f"step times vary by {noise:.0%} (1 sd)"
+        yield StudyWarning("noisy_machine", f"{told}: something else uses this machine; forecasts of time are as loose")
+    if device.type == "cuda" and gpu_watts is None:
+        yield StudyWarning(
+            "gpu_energy_unknown",
+            "what the GPU draws is not in any energy told here: its counter cannot be read (pip install nvidia-ml-py)",
+        )
 
 
 def pick_device() -> torch.device:

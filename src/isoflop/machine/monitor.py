@@ -17,6 +17,7 @@ from isoflop.core import records
 from isoflop.core.errors import IsoflopError
 from isoflop.core.products import Power
 from isoflop.machine.limits import usable_cores
+from isoflop.machine.nvml import EnergyCounter
 from isoflop.machine.power import joules
 
 
@@ -57,6 +58,7 @@ class Monitor:
         self._write, self._power, self._interval_seconds = write, power, interval_seconds
         self._process = psutil.Process()
         self._num_cores = usable_cores()
+        self._gpus = EnergyCounter.find()
         self._error: IsoflopError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -88,7 +90,9 @@ class Monitor:
         busy = max(use.core_seconds - self._core_seconds, 0.0)
         seconds = now - self._sampled_at
         self._core_seconds, self._sampled_at = use.core_seconds, now
-        energy = joules(self._power, busy_core_seconds=busy, wall_seconds=seconds, num_cores=self._num_cores)
+        cores = joules(self._power, busy_core_seconds=busy, wall_seconds=seconds, num_cores=self._num_cores)
+        gpus = self._gpus.joules() if self._gpus else None
+        energy = cores.plus(gpus)
         return records.Monitor(
             stage=self.stage,
             cpu_utilisation=psutil.cpu_percent() / 100,
@@ -98,4 +102,5 @@ class Monitor:
             joules_low=energy.low,
             joules_central=energy.central,
             joules_high=energy.high,
+            gpu_joules=gpus.central if gpus else None,
         )

@@ -1,10 +1,10 @@
 """What a core of this machine draws: calibrated by its own energy counters where it has them, else by its CPU's table.
 
-Either way a study's joules are watts times core-seconds; what a GPU draws is not counted. The table is Cloud Carbon
-Footprint's: P = sum over virtual CPUs of min + utilisation x (max - min). Here min and max are the watts of a whole
-server at active idle and at full load, divided by its hardware threads, averaged over published SPECpower_ssj2008
-results of the CPU's generation (https://www.spec.org/power_ssj2008/). Memory, board and power supply are therefore
-inside; cooling (PUE) is not.
+Either way a core's joules are watts times seconds; what a GPU draws, its own counter tells (`nvml`). The table is
+Cloud Carbon Footprint's: P = sum over virtual CPUs of min + utilisation x (max - min). Here min and max are the watts
+of a whole server at active idle and at full load, divided by its hardware threads, averaged over published
+SPECpower_ssj2008 results of the CPU's generation (https://www.spec.org/power_ssj2008/). Memory, board and power supply
+are therefore inside; cooling (PUE) is not.
 """
 
 from __future__ import annotations

@@ -147,6 +147,7 @@ def machine(study: Study) -> Html:
         ("Noise of a step's time", percent(found.noise)),
         ("Power of a busy core", _watts(found.power.active_watts_per_core)),
         ("Power of an idle core", _watts(found.power.idle_watts_per_core)),
+        *([("Power of the GPU", _watts(found.power.gpu_watts))] if found.power.gpu_watts else []),
         ("Power known from", f"{found.power.method}: {found.power.source}"),
         ("Measured", f"{found.measured_at}, torch {found.torch_version}"),
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from isoflop.core.extras import needs
-from isoflop.core.records import Evaluation, Monitor, Record, StageFinished, Stamped, Step, parse_record
+from isoflop.core.records import Evaluation, Monitor, Stamped, Step, is_last, records_from
 from isoflop.study import Study
 
 POLL_SECONDS = 2.0
@@ -108,27 +108,12 @@ def mirror(study: Study, sink: Sink, *, follow: bool) -> int:
 def _followed(study: Study, *, follow: bool) -> Iterator[Stamped]:
     offset, ended = 0, False
     while True:
-        records, offset = _from(study.records, offset)
+        records, offset = records_from(study.records, offset)
         yield from records
-        ended = ended or any(_is_last(stamped.record) for stamped in records)
+        ended = ended or any(is_last(stamped.record) for stamped in records)
         if ended or not follow:
             return
         time.sleep(POLL_SECONDS)
-
-
-def _from(path: Path, offset: int) -> tuple[list[Stamped], int]:
-    """The records behind ``offset`` bytes of the file, and where the last whole line ends."""
-    if not path.exists():
-        return [], offset
-    with path.open("rb") as file:
-        file.seek(offset)
-        data = file.read()
-    end = data.rfind(b"\n") + 1
-    return [parse_record(line, f"{path}, byte {offset} on") for line in data[:end].splitlines()], offset + end
-
-
-def _is_last(record: Record) -> bool:
-    return isinstance(record, StageFinished) and record.stage == "report"
 
 
 def scalars(stamped: Stamped) -> list[Scalar]:

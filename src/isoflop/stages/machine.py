@@ -72,6 +72,7 @@ def rates_of(machine: Machine, given: Given) -> Rates:
     """What this machine does and costs a second while it trains at its best measured speed."""
     fastest = best_flops_per_second(machine)
     watts = joules(machine.power, busy_core_seconds=machine.num_cores, wall_seconds=1.0, num_cores=machine.num_cores)
+    watts = watts.plus(machine.power.gpu_watts)
     return Rates(fastest, watts.central, given.price_per_hour, given.grams_co2e_per_kwh)
 
 

@@ -1,0 +1,192 @@
+"""A planned study's training as a job of a cluster: an sbatch script, a SkyPilot task, a Kubeflow TrainJob, a Ray job.
+
+All do one thing: ``isoflop train`` in as many processes as there are devices, on a folder that all nodes see and that
+outlives them. Whatever ends a process, the next attempt goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+STUDY = "/isoflop/study"
+"""Where the study lies on machines that are rented."""
+GRACE_SECONDS = 300
+"""Before the end of its time a run is asked to save."""
+PORT = 29_500
+RESTARTS = 10
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be started, and on what."""
+
+    study: str
+    """Its folder, absolute."""
+    nodes: int
+    devices: int
+    """Of each node."""
+    device: str
+    """As clouds call it: H100."""
+    hours: float
+    """It may take at most."""
+    options: tuple[str, ...] = ()
+    """Of ``isoflop train``."""
+    spot: bool = False
+    max_hourly_cost: float | None = None
+    image: str = "ghcr.io/isoflop/isoflop:latest"
+    """Of containers; one with isoflop in it, of your own."""
+
+    @property
+    def name(self) -> str:
+        """That any cluster takes: letters, digits and hyphens."""
+        return re.sub(r"[^a-z0-9]+", "-", f"isoflop-{self.study.rsplit('/', 1)[-1]}".lower()).strip("-")[:50].strip("-")
+
+    def train(self, study: str) -> list[str]:
+        return ["isoflop", "train", study, "--quiet", *self.options]
+
+
+def slurm(launch: Launch) -> str:
+    """An sbatch script: srun starts one task a device (`isoflop.train.launch`); asked to save, it queues anew."""
+    minutes = math.ceil(60 * launch.hours)
+    days, rest = divmod(minutes, 24 * 60)
+    study = shlex.quote(launch.study)
+    return f"""#!/bin/bash
+#SBATCH --job-name={launch.name}
+#SBATCH --nodes={launch.nodes}
+#SBATCH --ntasks-per-node={launch.devices}
+#SBATCH --gpus-per-node={launch.devices}
+#SBATCH --time={days}-{rest // 60:02d}:{rest % 60:02d}:00
+#SBATCH --signal=USR1@{GRACE_SECONDS}
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output={launch.study}/slurm-%j.out
+
+srun --kill-on-bad-exit=1 {shlex.join(launch.train(launch.study))}
+code=$?
+if [ "$code" -eq 130 ]; then  # it was asked to stop and has saved
+    scontrol requeue "$SLURM_JOB_ID"
+    exit 0
+fi
+[ "$code" -eq 0 ] && isoflop resume {study}
+"""
+
+
+def skypilot(launch: Launch) -> str:
+    """A task file; `sky jobs launch` recovers it where spot machines are taken away."""
+    resources: dict[str, Any] = {"accelerators": {launch.device: launch.devices}, "use_spot": launch.spot}
+    if launch.max_hourly_cost is not None:
+        resources["max_hourly_cost"] = launch.max_hourly_cost
+    resources["job_recovery"] = {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": RESTARTS}
+    torchrun = [
+        "torchrun --nnodes=$SKYPILOT_NUM_NODES --node-rank=$SKYPILOT_NODE_RANK",
+        "--nproc-per-node=$SKYPILOT_NUM_GPUS_PER_NODE",
+        f'--master-addr="$(head -n1 <<< "$SKYPILOT_NODE_IPS")" --master-port={PORT}',
+        f"-m {shlex.join(launch.train(STUDY))}",
+    ]
+    value = {
+        "name": launch.name,
+        "num_nodes": launch.nodes,
+        "resources": resources,
+        "file_mounts": {STUDY: {"name": launch.name, "source": launch.study, "mode": "MOUNT"}},
+        "setup": "pip install 'isoflop[gpu]'\n",
+        "run": " \\\n  ".join(torchrun) + "\n",
+    }
+    return yaml(value)
+
+
+def kubernetes(launch: Launch) -> str:
+    """A Kubeflow TrainJob (Trainer v2) on the runtime ``torch-distributed``, the study on a claim of the job's name."""
+    volume = {"name": "study", "persistentVolumeClaim": {"claimName": launch.name}}
+    container = {"name": "node", "volumeMounts": [{"name": "study", "mountPath": STUDY}]}
+    pod = {"spec": {"volumes": [volume], "containers": [container]}}
+    job = {"name": "node", "template": {"spec": {"template": pod}}}
+    value = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {"name": launch.name},
+        "spec": {
+            "activeDeadlineSeconds": math.ceil(3600 * launch.hours),
+            "runtimeRef": {"name": "torch-distributed"},
+            "trainer": {
+                "image": launch.image,
+                "command": ["torchrun", "-m", *launch.train(STUDY)],
+                "numNodes": launch.nodes,
+                "numProcPerNode": launch.devices,
+                "resourcesPerNode": {"limits": {"nvidia.com/gpu": str(launch.devices)}},
+            },
+            "runtimePatches": [
+                {
+                    "manager": "isoflop.dev/launch",
+                    "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [job]}}},
+                }
+            ],
+        },
+    }
+    return yaml(value)
+
+
+def ray(launch: Launch) -> str:
+    """What Ray's jobs API takes: one node, on which isoflop starts and restarts its processes itself."""
+    entrypoint = [*launch.train(launch.study), "--ranks", str(launch.devices)]
+    value = {
+        "entrypoint": shlex.join(entrypoint),
+        "submission_id": launch.name,
+        "entrypoint_num_gpus": launch.devices,
+        "runtime_env": {"pip": ["isoflop[gpu]"]},
+    }
+    return json.dumps(value, indent=2) + "\n"
+
+
+WRITERS: dict[str, tuple[str, Callable[[Launch], str]]] = {
+    "slurm": ("job.sbatch", slurm),
+    "skypilot": ("sky.yaml", skypilot),
+    "kubernetes": ("trainjob.yaml", kubernetes),
+    "ray": ("ray-job.json", ray),
+}
+"""By cluster: the file's usual name and what writes it."""
+_PLAIN = re.compile(r"[A-Za-z/][\w./-]*")
+_LINES = re.compile(r"[!-~][ -~]*\n(?: *[!-~][ -~]*\n)*")
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+
+def yaml(value: Mapping[str, Any]) -> str:
+    """As block YAML; strings of several lines as literals, others quoted as JSON where they are not plain words."""
+    return "".join(f"{line}\n" for line in _block(value))
+
+
+def _block(value: Any) -> list[str]:
+    lines: list[str] = []
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            lines += _entry(f"{_scalar(key)}:", item)
+    else:
+        for item in value:
+            first, *rest = _block(item) if _is_nested(item) else [_scalar(item)]
+            lines += [f"- {first}", *(f"  {line}" for line in rest)]
+    return lines
+
+
+def _entry(key: str, item: Any) -> list[str]:
+    if isinstance(item, str) and _LINES.fullmatch(item):
+        return [f"{key} |", *(f"  {line}" for line in item.splitlines())]
+    if _is_nested(item):
+        return [key, *(f"  {line}" for line in _block(item))]
+    return [f"{key} {_scalar(item)}"]
+
+
+def _is_nested(item: Any) -> bool:
+    return isinstance(item, Mapping | Sequence) and not isinstance(item, str) and len(item) > 0
+
+
+def _scalar(item: Any) -> str:
+    if isinstance(item, str) and _PLAIN.fullmatch(item) and item.lower() not in _WORDS:
+        return item
+    told = json.dumps(item, ensure_ascii=False)  # YAML reads a pair of surrogates' escapes as two characters
+    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", told)

@@ -1,0 +1,115 @@
+"""What `isoflop launch` does; imported only by the verb that is called."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from isoflop.core.errors import BudgetError, IsoflopError
+from isoflop.core.extras import needs
+from isoflop.core.files import write_text
+from isoflop.core.products import Plan
+from isoflop.estimate.devices import find_device, names
+from isoflop.estimate.estimate import Terms, affordable
+from isoflop.estimate.parallel import Training
+from isoflop.estimate.shapes import Shape
+from isoflop.fleet.launch import WRITERS, Launch
+from isoflop.study import Study
+from isoflop.train.ranks import Layout
+
+SLACK = 2.0
+"""Times the planned training that a job may take where nobody says: starting, validating, queueing anew."""
+RAY_ADDRESS = "http://127.0.0.1:8265"
+HINTS = {"skypilot": "sky jobs launch {}", "kubernetes": "kubectl apply -f {}"}
+
+
+def launch(
+    folder: Path,
+    *,
+    on: str,
+    nodes: int,
+    devices: int,
+    device: str | None,
+    hours: float | None,
+    layout: Layout,
+    spot: bool,
+    max_hourly_cost: float | None,
+    image: str | None,
+    out: Path | None,
+    submit: bool,
+) -> dict[str, Any]:
+    """Writes the job file of a planned study, and with ``submit`` gives it to Slurm or Ray.
+
+    Raises `StudyError` where there is no plan, `BudgetError` where no device would do, `IsoflopError` where a cluster
+    cannot be reached.
+    """
+    study = Study(folder)
+    _, plan = study.given, study.plan  # refuses what is no study, or is not planned yet
+    if on == "ray" and nodes > 1:
+        raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
+    if submit and on in HINTS:
+        raise IsoflopError(f"{on} is not submitted to from here", where="--submit", remedy="Leave it out")
+    usual, write = WRITERS[on]
+    job = Launch(
+        study=str(folder.resolve()),
+        nodes=nodes,
+        devices=devices,
+        device=find_device(device).name if device else _cheapest(plan, spot),
+        hours=hours if hours is not None else max(1.0, SLACK * plan.training_seconds / 3600),
+        options=tuple(layout.options),
+        spot=spot,
+        max_hourly_cost=max_hourly_cost,
+        **({} if image is None else {"image": image}),
+    )
+    path = out or folder / usual
+    write_text(path, write(job))
+    answer = {"file": str(path), "on": on, "device": job.device, "devices": nodes * devices, "hours": job.hours}
+    if submit:
+        return answer | {"job": _sbatch(path) if on == "slurm" else _ray_job(path)}
+    hints = HINTS | {"slurm": "sbatch {}", "ray": f"isoflop launch {folder} --on ray --submit"}
+    return answer | {"submit": hints[on].format(path)}
+
+
+def _cheapest(plan: Plan, spot: bool) -> str:
+    """Of the devices with a price, the one that does the plan in the time it has here for the least money."""
+    shape = Shape(**plan.model)
+    training = Training(shape, max(1, plan.recipe.batch_tokens // plan.recipe.context), plan.recipe.context)
+    priced = [device for device in map(find_device, names()) if device.dollars_per_hour is not None]
+    try:
+        found = affordable(
+            training, plan.tokens, priced, Terms(0.0, spot=spot), hours=max(1.0, plan.training_seconds / 3600)
+        )
+    except BudgetError as error:
+        raise BudgetError("no device would do this plan", where="--device", remedy="Name one") from error
+    return found[0].device.name
+
+
+def _sbatch(path: Path) -> str:
+    """The job's number."""
+    program = shutil.which("sbatch")
+    if program is None:
+        raise IsoflopError("there is no sbatch here", where="--submit", remedy=f"On a login node: sbatch {path}")
+    done = subprocess.run([program, "--parsable", str(path)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise IsoflopError(f"sbatch refused it ({done.stderr.strip()})", where=str(path), remedy="Mend the file")
+    return done.stdout.strip().split(";")[0]
+
+
+def _ray_job(path: Path) -> str:
+    with needs("ray"):
+        from ray.job_submission import JobSubmissionClient
+    try:
+        return str(JobSubmissionClient(RAY_ADDRESS).submit_job(**json.loads(path.read_text())))
+    except (ConnectionError, RuntimeError) as error:
+        what, remedy = f"Ray does not answer ({error})", "Start it: ray start --head"
+        raise IsoflopError(what, where=RAY_ADDRESS, remedy=remedy) from error
+
+
+def launch_lines(answer: dict[str, Any]) -> str:
+    """For a person."""
+    lines = [f"{answer['file']}: {answer['devices']} x {answer['device']}, {answer['hours']:.3g} hours at most"]
+    lines.append(f"submitted as {answer['job']}" if "job" in answer else f"submit it with: {answer['submit']}")
+    return "\n".join(lines)
