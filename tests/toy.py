@@ -23,6 +23,7 @@ from isoflop.core.products import Interval, Recipe
 from isoflop.core.progress import Progress
 from isoflop.core.records import Record
 from isoflop.core.session import Session
+from isoflop.estimate.shapes import Shape
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 
@@ -123,6 +124,20 @@ def recipe(**changes: Any) -> Recipe:
         "unique_tokens": 1000,
     }
     return Recipe(**(fields | changes))
+
+
+def gpt(hidden_size: int, layers: int, heads: int, *, vocab_size: int = 51_200) -> Shape:
+    """As Megatron-LM builds them: 2,048 positions, embeddings tied."""
+    return Shape(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=4 * hidden_size,
+        max_position_embeddings=2048,
+        family="gpt2",
+        tie_word_embeddings=True,
+    )
 
 
 def stream(num_tokens: int = 1000, *, vocab_size: int = 61, seed: int = 0) -> np.ndarray:

@@ -8,24 +8,10 @@ import pytest
 
 from isoflop.estimate.memory import activation_bytes, memory_of
 from isoflop.estimate.parallel import Division, Training
-from isoflop.estimate.shapes import Shape
 from isoflop.model.count import count_parameters
+from toy import gpt
 
 GIB = 2**30
-
-
-def megatron(hidden: int, layers: int, heads: int) -> Shape:
-    """GPT as Megatron-LM builds it: 51,200 words, 2,048 positions, tied."""
-    return Shape(
-        vocab_size=51_200,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-        max_position_embeddings=2048,
-        family="gpt2",
-        tie_word_embeddings=True,
-    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +27,7 @@ def megatron(hidden: int, layers: int, heads: int) -> Shape:
 )
 def test_megatrons_parameters_to_the_printed_digit(hidden: int, layers: int, billions: str) -> None:
     """Narayanan et al. 2021, arXiv 2104.04473, table 1."""
-    assert f"{count_parameters(megatron(hidden, layers, hidden // 128)).all / 1e9:.1f}" == billions
+    assert f"{count_parameters(gpt(hidden, layers, hidden // 128)).all / 1e9:.1f}" == billions
 
 
 @pytest.mark.parametrize(
@@ -60,14 +46,14 @@ def test_korthikantis_activations_to_four_digits(
     attention recomputed."""
     plain = Division(tensor=8, pipeline=pipeline, chunks=chunks, micro_batch=micro, sequence_parallel=False)
     clever = dataclasses.replace(plain, sequence_parallel=True, recompute="selective")
-    shape = megatron(hidden, layers, heads)
+    shape = gpt(hidden, layers, heads)
     training = Training(shape, batch, 2048, flash=False)
     found = [activation_bytes(training, each) / GIB for each in (plain, clever)]
     assert found == pytest.approx([whole, least], rel=5e-5)
 
 
 def test_sharing_divides_what_it_says() -> None:
-    shape = megatron(4096, 36, 32)
+    shape = gpt(4096, 36, 32)
     kinds = ("none", "optimizer", "full")
     found = {
         kind: memory_of(Training(shape, 8, 2048), Division(data=8, sharding=kind))  # type: ignore[arg-type]
@@ -81,7 +67,7 @@ def test_sharing_divides_what_it_says() -> None:
 
 
 def test_recomputing_keeps_less() -> None:
-    shape = megatron(4096, 36, 32)
+    shape = gpt(4096, 36, 32)
     kept = [
         activation_bytes(Training(shape, 1, 2048, flash=False), Division(recompute=kind))  # type: ignore[arg-type]
         for kind in ("full", "selective", "none")
@@ -90,6 +76,6 @@ def test_recomputing_keeps_less() -> None:
 
 
 def test_flash_attention_keeps_what_selective_recomputation_does() -> None:
-    shape = megatron(4096, 36, 32)
+    shape = gpt(4096, 36, 32)
     flash = activation_bytes(Training(shape, 1, 2048), Division())
     assert flash == activation_bytes(Training(shape, 1, 2048, flash=False), Division(recompute="selective"))

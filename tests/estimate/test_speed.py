@@ -9,9 +9,10 @@ import pytest
 
 from isoflop.estimate.devices import find_device
 from isoflop.estimate.parallel import Division, Training
-from isoflop.estimate.shapes import Shape, shape_of_size
+from isoflop.estimate.shapes import shape_of_size
 from isoflop.estimate.speed import step_time, work_of
 from isoflop.model.count import flops_per_token
+from toy import gpt
 
 A100, H100 = find_device("a100"), find_device("h100")
 KORTHIKANTI = [
@@ -21,19 +22,6 @@ KORTHIKANTI = [
     (20480, 105, 128, 35, 3, 280, 1, 49.05, 37.83),
     (25600, 128, 160, 64, 1, 512, 1, 94.42, 71.49),
 ]
-
-
-def gpt(hidden: int, layers: int, heads: int, *, vocab_size: int = 51_200) -> Shape:
-    return Shape(
-        vocab_size=vocab_size,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-        max_position_embeddings=2048,
-        family="gpt2",
-        tie_word_embeddings=True,
-    )
 
 
 def test_korthikantis_iterations() -> None:

@@ -70,13 +70,25 @@ def run(
     _print_summary(study, as_json)
 
 
-@app.command(epilog="Example:  isoflop resume study/")
-def resume(study: StudyArgument, as_json: Json = False, quiet: Quiet = False) -> None:
+@app.command(epilog="Examples:  isoflop resume study/  |  isoflop resume study/ --intensity hourly.csv --deadline 2d")
+def resume(
+    study: StudyArgument,
+    intensity: Annotated[
+        Path | None, typer.Option(help="Only in the cleanest hours of this table: times, grams of CO2e per kWh.")
+    ] = None,
+    deadline: Annotated[str, typer.Option(help="Of these hours, from now.")] = "1d",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
     """Go on with a study after Ctrl-C, a crash or a reboot."""
     tune_process(*AGAIN)
     from isoflop import verbs
+    from isoflop.waiting import resume_when_clean
 
-    verbs.resume(study, quiet=quiet or as_json)
+    if intensity is None:
+        verbs.resume(study, quiet=quiet or as_json)
+    else:
+        resume_when_clean(study, intensity=intensity, deadline=deadline, tell=lambda line: typer.echo(line, err=True))
     _print_summary(study, as_json)
 
 
