@@ -40,6 +40,7 @@ def estimate(
     price_per_hour: float | None,
     spot: bool,
     grid: str,
+    market_grams: float | None,
     pue: float | None,
 ) -> dict[str, Any]:
     """What a run on a cluster would take, or, without a number of devices, which would do it in time and money."""
@@ -47,7 +48,9 @@ def estimate(
     price = None if price_per_hour is None else _positive(price_per_hour, "--price-per-hour")
     if pue is not None and not 1 <= pue < 10:
         raise BudgetError(f"a PUE of {pue:g}", where="--pue", remedy="It is 1 or more: 1.2, say")
-    terms = Terms(grams_per_kwh(grid).grams_co2e_per_kwh, price, spot, pue)
+    if market_grams is not None and not 0 <= market_grams < math.inf:
+        raise BudgetError(f"{market_grams:g} g/kWh", where="--market-grams", remedy="Give zero or more")
+    terms = Terms(grams_per_kwh(grid).grams_co2e_per_kwh, market_grams, price, spot, pue)
     if num_devices is not None:
         found = [estimate_run(training, tokens, _device(device, devices), num_devices, terms)]
         _require_kept(found[0], deadline, max_cost)
@@ -146,6 +149,8 @@ def _told(each: Estimate) -> dict[str, Any]:
         "price_source": each.device.price_source,
         "kwh": codec.encode(each.energy),
         "grams_co2e": codec.encode(each.grams_co2e),
+        "market_grams_co2e": codec.encode(each.market_grams_co2e),
+        "embodied_grams_co2e": codec.encode(each.embodied_grams_co2e),
     }
 
 
@@ -185,7 +190,10 @@ def _lines(each: dict[str, Any]) -> Iterator[str]:
         source = f" ({each['price_source']})" if each["price_source"] else ""
         yield f"  money: {_interval(each['dollars'])} dollars{source}"
     yield f"  energy: {_interval(each['kwh']['building'])} kWh, of which devices {_interval(each['kwh']['devices'])}"
-    yield f"  carbon: {_interval(each['grams_co2e'], 1e-6)} t CO2e, location-based"
+    market = each["market_grams_co2e"]
+    by_contract = f"; market-based {_interval(market, 1e-6)}" if market else ""
+    yield f"  carbon: {_interval(each['grams_co2e'], 1e-6)} t CO2e, location-based{by_contract}"
+    yield f"          and {_interval(each['embodied_grams_co2e'], 1e-6)} t for its share of making the machines"
     yield from (f"  {name}: {productive:.1%} productive" for name, productive in each["remedies"].items())
 
 

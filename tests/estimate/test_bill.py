@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from isoflop.core.products import Interval
-from isoflop.estimate.bill import energy_of, exactly, product, published_kwh
+from isoflop.estimate.bill import EMBODIED_GRAMS, energy_of, exactly, product, published_kwh
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,11 @@ from isoflop.estimate.bill import energy_of, exactly, product, published_kwh
 def test_published_energy(hours: float, watts: float, pue: float, kwh: float) -> None:
     """LLaMA 7B and 65B (Touvron et al. 2023, table 15) and GPT-3 (Patterson et al. 2021, table 4)."""
     assert published_kwh(hours, watts, pue) == pytest.approx(kwh, rel=1e-4)
+
+
+def test_blooms_embodied_carbon() -> None:
+    """11.2 t in 1,082,990 GPU-hours (Luccioni et al. 2022, table 3)."""
+    assert 1_082_990 * EMBODIED_GRAMS.central / 1e6 == pytest.approx(11.2, abs=0.05)
 
 
 def test_independent_spreads_add_in_quadrature() -> None:

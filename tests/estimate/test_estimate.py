@@ -34,6 +34,7 @@ ASKED: dict[str, Any] = {
     "price_per_hour": None,
     "spot": False,
     "grid": "world",
+    "market_grams": None,
     "pue": None,
 }
 
@@ -74,6 +75,14 @@ def test_prices_of_ones_own_and_of_spots() -> None:
     assert own < spot < usual
 
 
+def test_carbon_by_place_by_contract_and_of_the_machines_apart() -> None:
+    usual, green = (estimate_verb(**(ASKED | {"market_grams": grams})) for grams in (None, 0.0))
+    assert usual["estimates"][0]["market_grams_co2e"] is None
+    assert green["estimates"][0]["market_grams_co2e"]["central"] == 0.0
+    assert green["estimates"][0]["grams_co2e"] == usual["estimates"][0]["grams_co2e"]
+    assert "market-based 0 [0, 0]" in estimate_lines(green) and "making the machines" in estimate_lines(usual)
+
+
 def test_a_search_keeps_deadline_and_cost_and_begins_with_the_cheapest() -> None:
     change = {"device": None, "num_devices": None, "deadline": "30d", "max_cost": 1e5}
     found = estimate_verb(**(ASKED | change))["estimates"]
@@ -102,6 +111,7 @@ def test_a_search_that_finds_nothing_says_so() -> None:
         ({"device": "h10000"}, "--device: unknown device"),
         ({"device": None}, "--device: devices of which kind"),
         ({"price_per_hour": 0.0}, "--price-per-hour: 0 is no amount"),
+        ({"market_grams": -1.0}, "--market-grams: -1 g/kWh"),
         ({"pue": 0.5}, "--pue: a PUE of 0.5"),
         ({"grid": "FRX"}, "unknown grid 'FRX'"),
         ({"deadline": "5kWh"}, "--deadline: '5kWh' is no time"),

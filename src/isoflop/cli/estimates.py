@@ -35,6 +35,9 @@ def estimate(
     price_per_hour: Annotated[float | None, typer.Option(help="Dollars for an hour of one device.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="At spot prices.")] = False,
     grid: Annotated[str, typer.Option(help=GRID_HELP)] = "world",
+    market_grams: Annotated[
+        float | None, typer.Option(help="Grams CO2e per kWh by your contracts, told beside the grid's.")
+    ] = None,
     pue: Annotated[float | None, typer.Option(help="Energy of the building over that of its machines.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -57,6 +60,7 @@ def estimate(
         price_per_hour=price_per_hour,
         spot=spot,
         grid=grid,
+        market_grams=market_grams,
         pue=pue,
     )
     typer.echo(json.dumps(answer, indent=2) if as_json else estimate_verbs.estimate_lines(answer))

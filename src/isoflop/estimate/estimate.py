@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from isoflop.core.errors import BudgetError
 from isoflop.core.products import Interval
-from isoflop.estimate.bill import LEVEL, Energy, energy_of
+from isoflop.estimate.bill import EMBODIED_GRAMS, LEVEL, Energy, energy_of, product
 from isoflop.estimate.devices import Device
 from isoflop.estimate.goodput import Faults, Goodput, goodput, mean_seconds_between, what_if
 from isoflop.estimate.memory import OPTIMIZER_BYTES
@@ -31,6 +31,9 @@ class Terms:
     """What a person knows of the place; None: what is usual."""
 
     grams_co2e_per_kwh: float
+    """Of the grid where it stands."""
+    market_grams_co2e_per_kwh: float | None = None
+    """By contracts for electricity; None: nobody said."""
     dollars_per_hour: float | None = None
     spot: bool = False
     pue: float | None = None
@@ -66,6 +69,10 @@ class Estimate:
     dollars: Interval | None
     energy: Energy
     grams_co2e: Interval
+    """Location-based."""
+    market_grams_co2e: Interval | None
+    embodied_grams_co2e: Interval
+    """Its share of what making the machines took; in neither of the two."""
 
 
 def estimate(training: Training, tokens: float, device: Device, num_devices: int, terms: Terms) -> Estimate:
@@ -81,7 +88,7 @@ def estimate(training: Training, tokens: float, device: Device, num_devices: int
     step = Interval(layout.seconds, layout.seconds / SPREAD, layout.seconds * SPREAD, LEVEL)
     hours = step.scaled(num_steps / 3600 / found.productive)
     device_hours, price = hours.scaled(num_devices), terms.price_of(device)
-    energy = energy_of(device_hours, device.watts, pue=terms.pue)
+    energy, market = energy_of(device_hours, device.watts, pue=terms.pue), terms.market_grams_co2e_per_kwh
     flops = flops_per_token(training.config, context=training.context) * num_steps * batch_tokens
     return Estimate(
         device=device,
@@ -100,6 +107,8 @@ def estimate(training: Training, tokens: float, device: Device, num_devices: int
         dollars=None if price is None else device_hours.scaled(price),
         energy=energy,
         grams_co2e=energy.grams_co2e(terms.grams_co2e_per_kwh),
+        market_grams_co2e=None if market is None else energy.grams_co2e(market),
+        embodied_grams_co2e=product(device_hours, EMBODIED_GRAMS),
     )
 
 
