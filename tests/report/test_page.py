@@ -14,6 +14,7 @@ from synthetic import machine, plan, write_records
 from isoflop.core import codec
 from isoflop.core.errors import StudyError
 from isoflop.core.files import write_json
+from isoflop.core.products import Interval
 from isoflop.core.records import Sampled, Scored, Warned
 from isoflop.law.forms import form_of
 from isoflop.report import build_report
@@ -78,9 +79,15 @@ def test_joules_are_called_modelled_however_the_watts_are_known(study_dir: Path,
     assert "GPU" not in without_scripts(text)
 
 
-def test_energy_on_a_gpu_is_said_to_be_missing(study_dir: Path) -> None:
+def test_what_is_known_of_a_gpus_energy_is_told(study_dir: Path) -> None:
     machine_with(study_dir, device="cuda")
-    assert "Energy on the GPU is not counted yet." in build_report(study_dir).read_text()
+    assert "The GPU's is not counted: nothing here reads its counter." in html.unescape(
+        build_report(study_dir).read_text()
+    )
+    watts = Interval(600.0, 570.0, 630.0)
+    machine_with(study_dir, device="cuda", power=dataclasses.replace(machine().power, gpu_watts=watts))
+    text = html.unescape(build_report(study_dir).read_text())
+    assert "The GPU's is of its own counter." in text and "Power of the GPU" in text
 
 
 def test_the_test_documents_one_use_before_the_end_is_told(study_dir: Path) -> None:

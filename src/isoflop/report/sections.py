@@ -43,7 +43,10 @@ def _power_note(study: Study) -> str:
     if study.machine is None:
         return ""
     note = f"Energy that “happened” is itself modelled: core-seconds times watts ({study.machine.power.source})."
-    return note if study.machine.device == "cpu" else f"{note} Energy on the GPU is not counted yet."
+    if study.machine.device == "cpu":
+        return note
+    counted = study.machine.power.gpu_watts is not None
+    return f"{note} The GPU's is {'of its own counter' if counted else 'not counted: nothing here reads its counter'}."
 
 
 def _comparison_table(rows: list[Comparison]) -> Html:
