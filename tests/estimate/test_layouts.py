@@ -53,7 +53,7 @@ def test_no_division_that_fits_is_faster() -> None:
 
 def test_what_does_not_fit_says_by_how_much() -> None:
     with pytest.raises(
-        BudgetError, match=r"8 x H100: does not fit: .* GB a device at least, H100 has 80 \(.* too few\)"
+        BudgetError, match=r"8 x H100: does not fit: .* GB .*, H100 has 80 \(.* too few\)\. \d+ of them hold it"
     ):
         best_layout(training(4e11), H100, 8)
 

@@ -13,7 +13,7 @@ from isoflop.estimate.devices import Device
 from isoflop.estimate.goodput import Faults, Goodput, goodput, mean_seconds_between, what_if
 from isoflop.estimate.memory import OPTIMIZER_BYTES
 from isoflop.estimate.parallel import Training
-from isoflop.estimate.search import Layout, best_layout
+from isoflop.estimate.search import MAX_DEVICES, Layout, best_layout
 from isoflop.estimate.speed import SPREAD
 from isoflop.model.count import count_parameters, flops_per_token
 
@@ -157,7 +157,7 @@ def _cheapest(
 
 def _at_all_sizes(training: Training, tokens: float, device: Device, terms: Terms) -> Iterator[Estimate]:
     """At 1, 2, 4, ... devices, as far as the batch divides."""
-    for power in range(17):
+    for power in range(MAX_DEVICES.bit_length()):
         try:
             yield estimate(training, tokens, device, 1 << power, terms)
         except BudgetError:

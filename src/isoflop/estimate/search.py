@@ -13,6 +13,7 @@ from isoflop.estimate.parallel import Division, Recompute, Sharding, Training, f
 from isoflop.estimate.speed import StepTime, step_time
 
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
+MAX_DEVICES = 1 << 16
 MAX_CONTEXT_SHARE = 16_384
 """Tokens of a sequence that one device should hold; longer ones are divided."""
 WAYS: tuple[tuple[Sharding, Recompute], ...] = tuple(
@@ -49,8 +50,26 @@ def best_layout(training: Training, device: Device, num_devices: int) -> Layout:
         what = (
             f"does not fit: {need:.1f} GB a device at least, {device.name} has {have:.0f} ({need - have:.1f} too few)"
         )
-        raise BudgetError(what, where=f"{num_devices} x {device.name}", remedy="Take more devices, or larger ones")
+        more = _nearest_that_fits(training, device, num_devices)
+        remedy = f"{more:,} of them hold it" if more else "Take larger ones, or a larger --batch-tokens"
+        raise BudgetError(what, where=f"{num_devices} x {device.name}", remedy=remedy)
     return min(fitting, key=lambda layout: layout.seconds)
+
+
+def _nearest_that_fits(training: Training, device: Device, num_devices: int) -> int | None:
+    """The least power of two beyond ``num_devices``."""
+    counts = (1 << power for power in range(num_devices.bit_length(), MAX_DEVICES.bit_length()))
+    return next(
+        (
+            count
+            for count in counts
+            if any(
+                memory_of(training, division).total <= device.memory_bytes
+                for division in divisions(training, device, count)
+            )
+        ),
+        None,
+    )
 
 
 def divisions(training: Training, device: Device, num_devices: int) -> Iterator[Division]:

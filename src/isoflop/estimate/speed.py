@@ -142,6 +142,7 @@ def work_of(training: Training, division: Division, node_size: int) -> Work:
     core = 4 * layers * training.context * config.query_size
     core_again = FLASH_BACKWARD + again if training.flash else 2 + (division.recompute != "none")
     whole = dataclasses.replace(division, recompute="none")
+    updated = parameters_of_stage(config, division) / (1 if division.sharding == "none" else d * division.context)
     node_bytes, network_bytes = _shared_bytes(training, division, node_size, num_micro)
     return Work(
         product_flops=tokens * (blocks + head) / t,
@@ -154,14 +155,9 @@ def work_of(training: Training, division: Division, node_size: int) -> Work:
         link_bytes=tokens * layers * (4 + 2 * again) * 2 * (t - 1) / t * 2 * width,
         node_bytes=node_bytes,
         network_bytes=network_bytes,
-        optimizer_bytes=OPTIMIZER_PASS_BYTES * parameters_of_stage(config, division) / _sharing(division, "none"),
+        optimizer_bytes=OPTIMIZER_PASS_BYTES * updated,
         bubble=(p - 1) / (division.chunks * num_micro),
     )
-
-
-def _sharing(division: Division, kind: str) -> int:
-    """Devices that share what replicas of this kind of sharing do not."""
-    return 1 if division.sharding == kind else division.data * division.context
 
 
 def _shared_bytes(training: Training, division: Division, node_size: int, num_micro: int) -> tuple[float, float]:
