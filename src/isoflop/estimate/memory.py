@@ -100,6 +100,7 @@ def layer_bytes(training: Training, division: Division) -> float:
     core = 5 * config.num_attention_heads * training.context / t if keeps_core else 0.0
     if config.family == "gpt2":
         return 10 * h / divided + 24 * h / t + core
-    # norms' inputs and outputs; q, k, v and the output; gate, up, silu(gate) and the product
-    attention = 4 * config.query_size + 4 * config.key_value_size
-    return 8 * h / divided + (attention + 8 * config.intermediate_size) / t + core
+    attention = 4 * config.query_size + 4 * config.key_value_size  # q, k, v and the output
+    if division.recompute == "selective":  # beside it norms' inputs, gate and up: the rest is cheap to have again
+        return 4 * h / divided + (attention + 4 * config.intermediate_size) / t
+    return 8 * h / divided + (attention + 6 * config.intermediate_size) / t + core  # norms' outputs and the product too

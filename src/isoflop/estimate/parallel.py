@@ -46,7 +46,8 @@ class Division:
     sequence_parallel: bool = True
     """Whether tensor-parallel devices divide norms and residuals by tokens."""
     recompute: Recompute = "none"
-    """Activations computed once more in the backward pass: none, attention's core, or all but blocks' inputs."""
+    """Activations computed once more in the backward pass: none, what is cheap (GPT: attention's core; Llama: norms and
+    the MLP's products too), or all but blocks' inputs."""
 
     @property
     def num_devices(self) -> int:

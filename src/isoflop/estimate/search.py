@@ -97,10 +97,13 @@ def _stages(layers: int) -> list[int]:
 
 
 def _context_parts(context: int) -> list[int]:
+    """Only where sequences are long."""
     least = -(-context // MAX_CONTEXT_SHARE)
-    return [part for part in (1, 2, 4, 8, 16, 32, 64) if part >= least][:2]
+    return [part for part in (1, 2, 4, 8, 16, 32, 64) if part >= least][: 1 if least == 1 else 2]
 
 
 def _chunks(layers: int, pipeline: int) -> int:
-    """As many parts as divide a stage's layers, three at most, where there are stages."""
-    return next(count for count in (3, 2, 1) if (pipeline > 1 and (layers // pipeline) % count == 0) or count == 1)
+    """As many parts as divide a stage's layers, four at most, where there are stages: the more, the less they wait."""
+    if pipeline == 1:
+        return 1
+    return next(count for count in range(4, 0, -1) if (layers // pipeline) % count == 0)

@@ -47,7 +47,9 @@ class Work:
     gathers: Number
     """Of these, layers whose weights have to be brought together."""
     link_bytes: Number
-    """Sent to tensor-parallel neighbours."""
+    """Sent to tensor-parallel neighbours, and to others of a sequence within the node."""
+    ring_bytes: Number
+    """Keys and values sent to others of a sequence on other nodes."""
     node_bytes: Number
     """Sent to replicas within the node, while it works."""
     network_bytes: Number
@@ -88,7 +90,7 @@ class StepTime:
     elements: Number
     starts: Number
     tensor: Number
-    """Communication of tensor-parallel devices."""
+    """Communication of devices that divide matrices or sequences."""
     data: Number
     """That of replicas."""
     pipeline: Number
@@ -113,6 +115,7 @@ def seconds_of(work: Work, device: Device, found: Efficiencies) -> StepTime:
     elements = found.passes * (work.element_bytes + work.logit_bytes) / device.memory_bytes_per_second
     starts = found.layer_seconds * work.layers + found.gather_seconds * work.gathers
     tensor = work.link_bytes / (device.link_bytes_per_second * found.links)
+    tensor = tensor + work.ring_bytes / (device.network_bytes_per_second * found.links)
     busy = products + attention + elements + starts + tensor
     data = np.maximum(
         work.node_bytes / (device.link_bytes_per_second * found.links),
@@ -137,22 +140,27 @@ def work_of(training: Training, division: Division, node_size: int) -> Work:
     tokens = training.batch * training.context / (d * division.context)
     num_micro = division.num_micro_batches(training.batch)
     again = 1 if division.recompute == "full" else 0
+    cheap_again = 1 if again or (division.recompute == "selective" and config.family != "gpt2") else 0
     blocks = 2 * layers * layer_parameters(config) * (3 + again)
     head = 2 * config.vocab_size * width * 3
     core = 4 * layers * training.context * config.query_size
     core_again = FLASH_BACKWARD + again if training.flash else 2 + (division.recompute != "none")
     whole = dataclasses.replace(division, recompute="none")
+    # keys and values go around forward, and with their gradients backward (ring attention: Liu et al. 2023)
+    ring = tokens * layers * 2 * config.key_value_size / t * 2 * (division.context - 1) * 3
+    is_inside = t * division.context <= node_size
     updated = parameters_of_stage(config, division) / (1 if division.sharding == "none" else d * division.context)
     node_bytes, network_bytes = _shared_bytes(training, division, node_size, num_micro)
     return Work(
         product_flops=tokens * (blocks + head) / t,
         width=width / t,
         attention_flops=tokens * core * (1 + core_again) / t,
-        element_bytes=tokens * layers * layer_bytes(training, whole) * (1 + again / 3),
+        element_bytes=tokens * layers * layer_bytes(training, whole) * (1 + cheap_again / 3),
         logit_bytes=tokens * LOGIT_BYTES * config.vocab_size / t,
         layers=layers * num_micro * (1 + again / 3),
         gathers=layers * num_micro * (1 + again / 3) * (division.sharding == "full"),
-        link_bytes=tokens * layers * (4 + 2 * again) * 2 * (t - 1) / t * 2 * width,
+        link_bytes=tokens * layers * (4 + 2 * again) * 2 * (t - 1) / t * 2 * width + ring * is_inside,
+        ring_bytes=ring * (not is_inside),
         node_bytes=node_bytes,
         network_bytes=network_bytes,
         optimizer_bytes=OPTIMIZER_PASS_BYTES * updated,
