@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from corpora import SHARED, save, stamp
-from isoflop.core.cadence import daly_interval
+from isoflop.core.daly import daly_interval
 from isoflop.estimate.bill import published_kwh
 from isoflop.estimate.devices import Device, find_device
 from isoflop.estimate.goodput import (

@@ -21,7 +21,7 @@ ASKED: dict[str, Any] = {
     "layout": TOGETHER,
     "spot": False,
     "max_hourly_cost": None,
-    "image": None,
+    "image": "registry/isoflop:1",
     "out": None,
     "submit": False,
 }
@@ -80,6 +80,7 @@ def test_slurm_is_given_the_job(study: Path, tmp_path: Path, monkeypatch: pytest
     ("on", "change", "told"),
     [
         ("ray", {"nodes": 2}, "--nodes: Ray starts one node"),
+        ("kubernetes", {"image": None}, "--image: a container of what"),
         ("kubernetes", {"submit": True}, "--submit: kubernetes is not submitted to from here"),
         ("slurm", {"device": "h1000"}, "--device: unknown device"),
     ],

@@ -52,6 +52,8 @@ def launch(
         raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
     if submit and on in HINTS:
         raise IsoflopError(f"{on} is not submitted to from here", where="--submit", remedy="Leave it out")
+    if on == "kubernetes" and image is None:
+        raise IsoflopError("a container of what?", where="--image", remedy="Name an image with isoflop in it")
     usual, write = WRITERS[on]
     job = Launch(
         study=str(folder.resolve()),
@@ -62,7 +64,7 @@ def launch(
         options=tuple(layout.options),
         spot=spot,
         max_hourly_cost=max_hourly_cost,
-        **({} if image is None else {"image": image}),
+        image=image,
     )
     path = out or folder / usual
     write_text(path, write(job))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core.cadence import daly_interval
+from isoflop.core.daly import daly_interval
 from isoflop.estimate.goodput import (
     COMPONENTS,
     Faults,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from isoflop.train.launch import first_host, torchrun_variables
+from isoflop.train.srun import first_host, torchrun_variables
 
 TASK = {
     "SLURM_JOB_ID": "1234567",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from isoflop.core.cadence import daly_interval
+from isoflop.core.daly import daly_interval
 
 
 @dataclass(frozen=True)

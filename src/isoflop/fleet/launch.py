@@ -10,7 +10,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,8 @@ class Launch:
     """Of ``isoflop train``."""
     spot: bool = False
     max_hourly_cost: float | None = None
-    image: str = "ghcr.io/isoflop/isoflop:latest"
-    """Of containers; one with isoflop in it, of your own."""
+    image: str | None = None
+    """A container with isoflop in it; Kubernetes needs one."""
 
     @property
     def name(self) -> str:
@@ -52,7 +52,7 @@ class Launch:
 
 
 def slurm(launch: Launch) -> str:
-    """An sbatch script: srun starts one task a device (`isoflop.train.launch`); asked to save, it queues anew."""
+    """An sbatch script: srun starts one task a device (`isoflop.train.srun`); asked to save, it queues anew."""
     minutes = math.ceil(60 * launch.hours)
     days, rest = divmod(minutes, 24 * 60)
     study = shlex.quote(launch.study)
@@ -65,7 +65,7 @@ def slurm(launch: Launch) -> str:
 #SBATCH --signal=USR1@{GRACE_SECONDS}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={launch.study}/slurm-%j.out
+#SBATCH --output={shlex.quote(launch.study + "/slurm-%j.out")}
 
 srun --kill-on-bad-exit=1 {shlex.join(launch.train(launch.study))}
 code=$?
@@ -97,7 +97,7 @@ def skypilot(launch: Launch) -> str:
         "setup": "pip install 'isoflop[gpu]'\n",
         "run": " \\\n  ".join(torchrun) + "\n",
     }
-    return yaml(value)
+    return as_yaml(value)
 
 
 def kubernetes(launch: Launch) -> str:
@@ -128,7 +128,7 @@ def kubernetes(launch: Launch) -> str:
             ],
         },
     }
-    return yaml(value)
+    return as_yaml(value)
 
 
 def ray(launch: Launch) -> str:
@@ -150,43 +150,17 @@ WRITERS: dict[str, tuple[str, Callable[[Launch], str]]] = {
     "ray": ("ray-job.json", ray),
 }
 """By cluster: the file's usual name and what writes it."""
-_PLAIN = re.compile(r"[A-Za-z/][\w./-]*")
-_LINES = re.compile(r"[!-~][ -~]*\n(?: *[!-~][ -~]*\n)*")
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
 
-def yaml(value: Mapping[str, Any]) -> str:
-    """As block YAML; strings of several lines as literals, others quoted as JSON where they are not plain words."""
-    return "".join(f"{line}\n" for line in _block(value))
+def as_yaml(value: Mapping[str, Any]) -> str:
+    """In the order given; strings of several lines as literals, as people write scripts."""
+    import yaml
 
+    class Dumper(yaml.SafeDumper):
+        pass
 
-def _block(value: Any) -> list[str]:
-    lines: list[str] = []
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            lines += _entry(f"{_scalar(key)}:", item)
-    else:
-        for item in value:
-            first, *rest = _block(item) if _is_nested(item) else [_scalar(item)]
-            lines += [f"- {first}", *(f"  {line}" for line in rest)]
-    return lines
+    def text(dumper: Dumper, data: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
 
-
-def _entry(key: str, item: Any) -> list[str]:
-    if isinstance(item, str) and _LINES.fullmatch(item):
-        return [f"{key} |", *(f"  {line}" for line in item.splitlines())]
-    if _is_nested(item):
-        return [key, *(f"  {line}" for line in _block(item))]
-    return [f"{key} {_scalar(item)}"]
-
-
-def _is_nested(item: Any) -> bool:
-    return isinstance(item, Mapping | Sequence) and not isinstance(item, str) and len(item) > 0
-
-
-def _scalar(item: Any) -> str:
-    if isinstance(item, str) and _PLAIN.fullmatch(item) and item.lower() not in _WORDS:
-        return item
-    told = json.dumps(item, ensure_ascii=False)  # YAML reads a pair of surrogates' escapes as two characters
-    return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", told)
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(dict(value), Dumper=Dumper, sort_keys=False, allow_unicode=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from isoflop.core.cadence import daly_interval
+from isoflop.core.daly import daly_interval
 
 PRIOR_SECONDS = 24 * 3600.0
 """One failure in so long is assumed before any was seen (an assumption: a workstation, or a patient cluster)."""

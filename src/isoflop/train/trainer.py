@@ -62,11 +62,11 @@ class Trainer:
         self.outer = OuterStep(self.optimizer, self.layout.agree_every) if self.layout.agree_every else None
         self.together = None if self.outer else ranks
         """The processes that take every step together."""
-        self.alike = None if self.layout.sharded else self.together
+        self.replicas = None if self.layout.sharded else self.together
         """Those that hold the same weights, so that their gradients have to be averaged (FSDP2 does that itself)."""
-        self.forward = self.alike.engine(self.model) if self.alike else self.model
+        self.forward = self.replicas.engine(self.model) if self.replicas else self.model
         self.parameters = list(self.model.parameters())
-        part = recipe.batch_tokens // recipe.micro_batches // (self.alike.size if self.alike else 1)
+        part = recipe.batch_tokens // recipe.micro_batches // (self.replicas.size if self.replicas else 1)
         told = recipe.micro_batches > 1 and (ranks is None or ranks.leads) and self.outer is None
         self.noise = NoiseScale(part, recipe.batch_tokens) if told else None
         self.data_seconds = 0.0
@@ -155,7 +155,7 @@ class Trainer:
                 summed.add_(parameter.grad, alpha=share)
                 parameter.grad = None
         for summed, parameter in zip(sums, self.parameters, strict=True):
-            parameter.grad = (self.alike.mean(summed) if self.alike else summed).to(parameter.dtype)
+            parameter.grad = (self.replicas.mean(summed) if self.replicas else summed).to(parameter.dtype)
         self._part_square = torch.stack(squares).mean()
         return total
 
