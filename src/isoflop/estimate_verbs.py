@@ -55,7 +55,7 @@ def estimate(
         found = [estimate_run(training, tokens, _device(device, devices), num_devices, terms)]
         _require_kept(found[0], deadline, max_cost)
     else:
-        asked = [_device(device, devices)] if device else [find_device(name) for name in names()]
+        asked = [_device(device, devices)] if device else [find_device(name, devices) for name in names(devices)]
         found = affordable(
             training, tokens, asked, terms, hours=_hours(deadline), dollars=math.inf if max_cost is None else max_cost
         )
@@ -87,7 +87,7 @@ def _training(shape: Shape, tokens: float, batch_tokens: float | None, optimizer
 
 def _device(name: str | None, devices: Path | None) -> Device:
     if name is None:
-        raise BudgetError("devices of which kind?", where="--device", remedy=f"One of {', '.join(names())}")
+        raise BudgetError("devices of which kind?", where="--device", remedy=f"One of {', '.join(names(devices))}")
     return find_device(name, devices)
 
 

@@ -36,6 +36,21 @@ def _costs(answer: dict[str, Any]) -> Iterator[str]:
             yield f"{cost['central']:.3g} {unit} [{cost['low']:.3g}, {cost['high']:.3g}]"
 
 
+def sweep_lines(answer: dict[str, Any]) -> str:
+    """The losses of a sweep for a person."""
+    lines = [f"{'run':<12} {'tokens':>8} {'loss':>7} {'bits per byte':>14}"]
+    lines += [
+        f"{each['run']:<12} {format_si(each['tokens']):>8} {each['loss']:>7.3f} {each['bits_per_byte']:>14.3f}"
+        for each in answer["losses"]
+    ]
+    lines.append(
+        f"{answer['num_runs']} runs of {format_seconds(answer['run_seconds'])} together, "
+        f"in {format_seconds(answer['seconds'])}; next: isoflop fit {answer['points']}"
+    )
+    lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
+    return "\n".join(lines)
+
+
 def machine_lines(machine: dict[str, Any]) -> str:
     """The machine for a person."""
     peaks = machine["matmul_flops_per_second"]

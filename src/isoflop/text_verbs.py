@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from isoflop.core import codec
 from isoflop.core.card import CARD, DataCard, load_card
-from isoflop.core.errors import CorruptFileError, Interrupted, StudyError, TextError
-from isoflop.core.executor import Executor
+from isoflop.core.errors import CorruptFileError, StudyError, TextError
 from isoflop.core.files import claimed, file_sha256, write_text
 from isoflop.core.files import verify as verify_file
+from isoflop.core.process import interruptible
 from isoflop.core.products import CorpusManifest
 from isoflop.core.progress import Progress
-from isoflop.fleet.local import Local
-from isoflop.fleet.ray import Ray
-from isoflop.fleet.slurm import Slurm
-from isoflop.machine.limits import usable_cores
+from isoflop.fleet.choose import Place, executor_on
 from isoflop.machine.power import detect_power
 from isoflop.report.card import card_page
 from isoflop.text import prepare as text
@@ -59,7 +55,7 @@ def prepare(
     vocab_size: int | None,
     tokenizer: Path | None,
     workers: int | None,
-    on: Literal["local", "ray", "slurm"],
+    on: Place,
     seed: int,
     quiet: bool,
 ) -> dict[str, Any]:
@@ -76,8 +72,8 @@ def prepare(
     recipe = Recipe(sources, refinement, similar, keeps_rejects, most_documents, tuple(map(absolute, against)))
     watts = detect_power().active_watts_per_core.central
     started = time.monotonic()
-    executor = _executor(on, workers, out)
-    with _interruptible(), Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
+    executor = executor_on(on, workers=workers, folder=out / "stages" / "jobs")
+    with interruptible(), Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
         card = refine_text(recipe, out, executor=executor, watts=watts, tell=_told(progress))
         progress.stage("tokenize")
         with claimed(out):
@@ -93,16 +89,6 @@ def prepare(
             )
     write_text(out / CARD_PAGE, card_page(card, manifest))
     return {"out": str(out), "seconds": time.monotonic() - started} | told(card, manifest)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; what was finished is kept", remedy="The same command again goes on from there"
-        ) from None
 
 
 def learn(good: Sequence[str], bad: Sequence[str], *, out: Path, seed: int) -> dict[str, Any]:
@@ -189,14 +175,6 @@ def _sources(texts: Sequence[str], mix: Path | None, field: str | None) -> tuple
         return read_mix(mix)
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     return (Source("text", tuple(inputs), field),)
-
-
-def _executor(on: str, workers: int | None, out: Path) -> Executor:
-    if on == "ray":
-        return Ray(num_processes=workers)
-    if on == "slurm":
-        return Slurm(out / "stages" / "jobs", num_processes=workers)
-    return Local(workers or usable_cores())
 
 
 def _codes(languages: str | None) -> tuple[str, ...] | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from isoflop.core.errors import BudgetError
+from isoflop.core.errors import BudgetError, IsoflopError
 from isoflop.estimate.devices import find_device, names
 
 HEADER = "name,also,bf16_tflops,fp8_tflops,matmul_tflops,memory_gb,memory_tbps,watts,link_gbps,node_size,network_gbps"
@@ -47,6 +47,7 @@ def test_ones_own_devices_come_first(tmp_path: Path) -> None:
         ("X,,,,700,94,3.9,400,600,4,50", "mine.csv:2: no bf16_tflops"),
         ("X,,900", "mine.csv:2: no memory_gb"),
         (",,900,,700,94,3.9,400,600,4,50", "mine.csv:2: no name"),
+        ("X,,900,,700,94,3.9,400,600,.5,50", "mine.csv:2: node_size is 0.5"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_refused_by_line_and_column(tmp_path: Path, row: str, told: str) -> None:
@@ -54,3 +55,17 @@ def test_a_row_that_cannot_be_read_is_refused_by_line_and_column(tmp_path: Path,
     mine.write_text(f"{HEADER}\n{row}\n")
     with pytest.raises(BudgetError, match=told):
         find_device("x", mine)
+
+
+def test_ones_own_devices_are_listed_too(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{HEADER}\nTPU,,900,,700,94,3.9,400,600,4,50\n")
+    assert [name for name in names(mine) if name not in set(names())] == ["TPU"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsoflopError, match=r"none.csv: cannot be read \(No such file or directory\)\. A row has name"):
+        find_device("x", tmp_path / "none.csv")
+    (tmp_path / "mine.csv").write_bytes(b"name\xff")
+    with pytest.raises(IsoflopError, match="mine.csv, byte 4: not UTF-8 text"):
+        find_device("x", tmp_path / "mine.csv")

@@ -100,6 +100,11 @@ def test_a_search_that_finds_nothing_says_so() -> None:
         )
 
 
+def test_a_search_for_fewer_tokens_than_a_batch_says_that() -> None:
+    with pytest.raises(BudgetError, match="--tokens: 1000 tokens are less than a batch of 2,097,152"):
+        affordable(Training(shape_of_size(7e9, context=4096), 512, 4096), 1e3, [find_device("h100")], Terms(1.0))
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -7,7 +7,7 @@ import pytest
 from isoflop.core.errors import BudgetError
 from isoflop.estimate.devices import find_device
 from isoflop.estimate.memory import memory_of
-from isoflop.estimate.parallel import Training, fault_of
+from isoflop.estimate.parallel import Training, divides
 from isoflop.estimate.search import best_layout, divisions
 from isoflop.estimate.shapes import shape_of_size
 from isoflop.model.count import count_parameters
@@ -30,7 +30,7 @@ def test_divisions_divide_and_use_all_devices() -> None:
     asked = training(7e9)
     found = list(divisions(asked, H100, 64))
     assert len(found) > 20
-    assert all(each.num_devices == 64 and fault_of(asked, each) is None for each in found)
+    assert all(each.num_devices == 64 and divides(asked, each) for each in found)
 
 
 def test_a_small_model_is_replicated_and_a_large_one_divided() -> None:

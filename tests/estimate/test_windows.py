@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isoflop.core.errors import BudgetError
+from isoflop.core.errors import BudgetError, IsoflopError
 from isoflop.estimate.windows import Slot, read_intensity, schedule
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ def test_a_deadline_that_leaves_too_little_is_refused() -> None:
 def test_a_file_with_names_and_without_a_zone(tmp_path: Path) -> None:
     path = tmp_path / "hourly.csv"
     path.write_text(
-        "# a grid\ntime,gCO2e_per_kWh\n2026-11-22T12:00,300\n2026-11-22T13:00Z,200\n2026-11-22T15:30+01:00,50\n"
+        "# a grid\ntime,gCO2e_per_kWh,zone\n2026-11-22T12:00,300,DE\n2026-11-22T13:00Z,200\n2026-11-22T15:30+01:00,50\n"
     )
     slots = read_intensity(path)
     assert [slot.start for slot in slots] == [after(0), after(1), after(2.5)]
@@ -73,6 +73,7 @@ def test_a_file_with_names_and_without_a_zone(tmp_path: Path) -> None:
         ("2026-11-22T12:00,300\n", "fewer than two times"),
         ("2026-11-22T13:00,300\n2026-11-22T12:00,300\n", "times do not ascend"),
         ("", "fewer than two times"),
+        ("time,grams,zone\n2026-11-22T12:00\n", "hourly.csv:2, column 2: '' is no intensity"),
     ],
 )
 def test_what_cannot_be_read_is_told_by_line_and_column(tmp_path: Path, text: str, told: str) -> None:
@@ -80,3 +81,8 @@ def test_what_cannot_be_read_is_told_by_line_and_column(tmp_path: Path, text: st
     path.write_text(text)
     with pytest.raises(BudgetError, match=told):
         read_intensity(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(IsoflopError, match="none.csv: cannot be read"):
+        read_intensity(tmp_path / "none.csv")

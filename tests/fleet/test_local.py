@@ -1,38 +1,36 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from isoflop.core.errors import IsoflopError, TextError
+from isoflop.core.errors import LostError, TextError
 from isoflop.fleet.local import Local
+from isoflop.text.tokenizer import require_vocab_size
 
 
 def square(x: int) -> int:
+    print(f"{x} is squared")
     return x * x
 
 
-def refusing(x: int) -> int:
-    raise TextError("bad", where=f"item {x}", remedy="Mend it")
+def test_one_process_is_this_one() -> None:
+    assert list(Local(1).map(own_process, [1, 2])) == [os.getpid()] * 2
+    assert list(Local(2).map(own_process, [1])) == [os.getpid()]  # one piece is not worth another process
+    with pytest.raises(TextError, match="a vocabulary of 7"):
+        list(Local(1).map(require_vocab_size, [7, 8]))
 
 
-def dying(x: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return x
-
-
-@pytest.mark.parametrize("num_processes", [1, 3])
-def test_every_item_is_done(num_processes: int) -> None:
-    assert sorted(Local(num_processes).map(square, range(10))) == [x * x for x in range(10)]
-    assert list(Local(num_processes).map(square, [])) == []
-
-
-@pytest.mark.parametrize("num_processes", [1, 2])
-def test_a_persons_mistake_arrives_as_one(num_processes: int) -> None:
-    with pytest.raises(TextError, match=r"item \d: bad. Mend it"):
-        list(Local(num_processes).map(refusing, [1, 2]))
+def test_a_job_here_is_done_when_its_result_is_asked_for(tmp_path: Path) -> None:
+    first, second = Local(1, tmp_path).submit(square, [3, 4])
+    assert first.state == "waiting" and first.logs() == ""
+    assert first.result() == 9 and first.state == "done" and first.logs() == "3 is squared\n"
+    second.cancel()
+    assert second.state == "cancelled"
+    with pytest.raises(LostError):
+        second.result()
 
 
 def own_process(x: int) -> int:
@@ -44,10 +42,3 @@ def test_processes_are_kept_for_the_next_stage() -> None:
     local = Local(2)
     first, second = (set(local.map(own_process, range(6))) for _ in range(2))
     assert os.getpid() not in first | second and first & second
-
-
-def test_a_killed_worker_is_told_and_the_next_stage_has_others() -> None:
-    local = Local(2)
-    with pytest.raises(IsoflopError, match="a worker process was killed"):
-        list(local.map(dying, [1, 2]))
-    assert sorted(local.map(square, [1, 2])) == [1, 4]

@@ -73,6 +73,8 @@ def test_the_gpus_in_use_are_counted(
 def test_what_cannot_be_counted_is_not(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-unknown")
     assert EnergyCounter.find() is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert EnergyCounter.find() is None
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     driver.millijoules.clear()
     monkeypatch.setitem(sys.modules, "pynvml", None)  # as where it is not installed

@@ -1,16 +1,58 @@
-"""The verbs of scaling laws: fit and optimum; no logic of their own."""
+"""The verbs of scaling laws: sweep, fit and optimum; no logic of their own."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.options import MAX_SEED, Json, PriceOption
+from isoflop.cli.options import MAX_SEED, Json, PlaceOption, PriceOption, Quiet, WorkersOption
+from isoflop.core.extras import needs
 
 app = typer.Typer()
+
+
+@app.command(
+    epilog="Examples:  isoflop sweep corpus/ --widths 64,96,128,192 --tokens 1e6,2e6,4e6  |  "
+    "isoflop sweep corpus/ --widths 256,512 --tokens 1e8,2e8 --seeds 0,1 --on slurm  |  then: isoflop fit sweep/points.csv"
+)
+def sweep(
+    corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="What isoflop prepare wrote, or a study.")],
+    widths: Annotated[str, typer.Option(help="Of the models: multiples of 32.")],
+    tokens: Annotated[str, typer.Option(help="Training tokens at which each is decayed and validated.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make, or to go on with.")] = Path("sweep"),
+    seeds: Annotated[str, typer.Option(help="Each size is trained with each of them.")] = "0",
+    context: Annotated[int, typer.Option(min=16, help="Tokens of a sequence.")] = 256,
+    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option(help="Of the products.")] = "bfloat16",
+    rate_factor: Annotated[float, typer.Option(min=1e-3, max=1e3, help="On the learning rate of the rule.")] = 1.0,
+    val_tokens: Annotated[int, typer.Option(min=1000, help="Validation tokens that losses are measured on.")] = 200_000,
+    workers: WorkersOption = None,
+    on: PlaceOption = "local",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train models of given sizes and lengths, here or on a cluster: a table of losses for isoflop fit."""
+    with needs("text"):
+        from isoflop import sweep_verbs
+    from isoflop.tell import sweep_lines
+
+    answer = sweep_verbs.sweep(
+        corpus,
+        out,
+        widths=widths,
+        tokens=tokens,
+        seeds=seeds,
+        context=context,
+        dtype=dtype,
+        rate_factor=rate_factor,
+        num_val_tokens=val_tokens,
+        workers=workers,
+        on=on,
+        quiet=quiet or as_json,
+    )
+    typer.echo(json.dumps(answer, indent=2) if as_json else sweep_lines(answer))
 
 
 @app.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,6 +35,12 @@ ZLossOption = Annotated[float, typer.Option(min=0, max=1, help="Weight of the sq
 SmoothingOption = Annotated[float, typer.Option(min=0, max=0.9, help="Share of a target spread over all words.")]
 AverageOption = Annotated[
     float, typer.Option(min=0, max=0.99999, help="Keep a running average of the weights with this decay a step.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")
+]
+PlaceOption = Annotated[
+    Literal["local", "ray", "slurm"], typer.Option(help="Where the work is done: here, or by nodes that see --out.")
 ]
 PriceOption = Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")]
 GRID_HELP = "Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh."

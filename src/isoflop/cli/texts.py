@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.options import MAX_SEED, Json, Quiet, TextsArgument, TokenizerOption
+from isoflop.cli.options import MAX_SEED, Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, WorkersOption
 from isoflop.core.extras import needs
 
 app = typer.Typer()
@@ -51,10 +51,8 @@ def prepare(
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
     vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
     tokenizer: TokenizerOption = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")] = None,
-    on: Annotated[
-        Literal["local", "ray", "slurm"], typer.Option(help="Where the work is done: here, or by nodes that see --out.")
-    ] = "local",
+    workers: WorkersOption = None,
+    on: PlaceOption = "local",
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of the split.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,

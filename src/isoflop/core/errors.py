@@ -45,5 +45,9 @@ class DivergedError(IsoflopError):
     """A training run whose numbers are not finite any more."""
 
 
+class LostError(IsoflopError):
+    """A piece of work that ended with its process or machine; done again, it goes on from what it finished."""
+
+
 class DiskError(IsoflopError):
     """A folder that cannot be written to, or a disk without room."""

@@ -2,16 +2,100 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from isoflop.core.errors import IsoflopError, LostError
 
 T = TypeVar("T")
 R = TypeVar("R")
+State = Literal["waiting", "running", "done", "failed", "lost", "cancelled"]
+RETRIES = 3
+"""Of pieces that were lost with their process or machine, in one `Executor.ended` or `Executor.map`."""
 
 
-class Executor(Protocol):
-    """Runs a function, importable by name, on items that can be sent to another process."""
+class Job(ABC, Generic[R]):
+    """One piece of work that was given away."""
+
+    def __init__(self, log: Path | None = None) -> None:
+        self.log = log
+
+    @property
+    @abstractmethod
+    def state(self) -> State:
+        """At this moment; ``lost`` is what ended with its process or machine, without a word."""
+
+    @abstractmethod
+    def result(self) -> R:
+        """Waits for it. Raises what the work raised, `LostError` where it was lost or cancelled."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ends it at once, whatever it does; nothing where it has ended."""
+
+    def logs(self) -> str:
+        """What it printed so far; nothing where the executor keeps no logs."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log and self.log.exists() else ""
+
+
+class Executor(ABC):
+    """Runs a function, importable by name, on items that can be sent to another process.
+
+    Where work is lost it is done again: functions find what they finished on disk, so that a second time goes on where
+    the first one ended, wherever that is.
+    """
+
+    @abstractmethod
+    def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
+        """A job for each item; they run as there is room."""
+
+    @abstractmethod
+    def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
+        """Waits until one of them has ended, in whatever way."""
+
+    def ended(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[Job[R]]:
+        """Jobs as they end, lost ones after they were done again; whatever else is under way is cancelled at the end."""
+        pending = dict(zip(self.submit(function, items), items, strict=True))
+        retries = RETRIES
+        try:
+            while pending:
+                job = self.first(list(pending))
+                item = pending.pop(job)
+                if job.state == "lost" and retries:
+                    retries -= 1
+                    pending |= {again: item for again in self.submit(function, [item])}
+                else:
+                    yield job
+        finally:
+            for job in pending:
+                job.cancel()
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Results as they come, in any order; the first error is raised and ends what has not begun."""
-        ...
+        for job in self.ended(function, items):
+            yield job.result()
+
+
+def called(function: Callable[[T], R], item: T, log: Path | None) -> R | IsoflopError:
+    """What a process of any executor does: a person's mistakes are results, what is printed goes to ``log``."""
+    try:
+        if log is None:
+            return function(item)
+        with log.open("a", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
+            return function(item)
+    except IsoflopError as error:
+        return error
+
+
+def value_of(result: R | IsoflopError) -> R:
+    """Of what `called` returned; raises the person's mistake."""
+    if isinstance(result, IsoflopError):
+        raise result
+    return result
+
+
+def lost(how: str) -> LostError:
+    return LostError(f"a piece of work was lost ({how})", remedy="Do the same again: what was finished is kept")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from isoflop.core.errors import CorruptFileError, DiskError, StudyError
+from isoflop.core.errors import CorruptFileError, DiskError, IsoflopError, StudyError
 
 _CHUNK_BYTES = 1 << 20
 _CHECKSUM = "sha256_of_the_rest"
@@ -110,6 +110,16 @@ def sync_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
+
+
+def read_text(path: Path, *, remedy: str) -> str:
+    """A person's own text file; raises `IsoflopError` where it cannot be read or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise IsoflopError(f"cannot be read ({error.strerror})", where=str(path), remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise IsoflopError("not UTF-8 text", where=f"{path}, byte {error.start}", remedy=remedy) from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,6 +6,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from isoflop.core.errors import Interrupted
 
 ALLOCATOR = (
     "glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=67108864"
@@ -32,3 +36,14 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # it died before the signal was set
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C within the block, whose work is kept piece by piece, as what it is to a person."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted; what was finished is kept", remedy="The same command again goes on from there"
+        ) from None

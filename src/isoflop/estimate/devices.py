@@ -7,11 +7,12 @@ import difflib
 import functools
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from isoflop.core.errors import BudgetError
+from isoflop.core.files import read_text
 
 USUAL_MATMUL_SHARE = 0.75
 """Of the peak that the best product reaches, where nobody measured it (the others: .51 to .97, median .79)."""
@@ -30,6 +31,7 @@ _COLUMNS = {
 }
 """Numbers of a row, and what one of their unit is in ours."""
 _NEEDED = ("bf16_tflops", "memory_gb", "memory_tbps", "watts", "link_gbps", "node_size", "network_gbps")
+_A_ROW = f"A row has name and {', '.join(_NEEDED)}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,10 @@ class Device:
 def find_device(name: str, more: Path | None = None) -> Device:
     """The device of this name (``h100``, ``A100-80``), one of the file ``more`` first.
 
-    Raises `BudgetError` with near matches for an unknown one, and for a row of ``more`` that cannot be read.
+    Raises `BudgetError` with near matches for an unknown one, and for a row of ``more`` that cannot be read;
+    `IsoflopError` where the file itself cannot.
     """
-    known = _ours() | (_read(more.read_text().splitlines(), str(more)) if more else {})
+    known = _known(more)
     key = name.strip().casefold()
     if key not in known:
         near = dict.fromkeys(known[match].name for match in difflib.get_close_matches(key, known, n=4, cutoff=0.4))
@@ -68,6 +71,13 @@ def find_device(name: str, more: Path | None = None) -> Device:
         remedy = f"Take one of {listed}; or describe it in a file for --devices"
         raise BudgetError(f"unknown device {name!r}", where="--device", remedy=remedy)
     return known[key]
+
+
+def _known(more: Path | None) -> dict[str, Device]:
+    """By name and other names."""
+    if more is None:
+        return _ours()
+    return _ours() | _read(read_text(more, remedy=_A_ROW).splitlines(), str(more))
 
 
 @functools.cache
@@ -81,7 +91,8 @@ def _read(lines: list[str], file: str) -> dict[str, Device]:
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line and not line.startswith("#")]
     rows = csv.DictReader(line for _, line in numbered)
     known = {}
-    for (number, _), row in zip(numbered[1:], rows, strict=True):
+    for row in rows:
+        number, _ = numbered[rows.line_num - 1]
         device = _device(row, f"{file}:{number}")
         for name in (device.name, *(row.get("also") or "").split()):
             known[name.casefold()] = device
@@ -93,12 +104,14 @@ def _device(row: dict[str, str], where: str) -> Device:
     missing = [column for column in _NEEDED if values[column] is None]
     if missing or not row.get("name"):
         what = f"no {(missing or ['name'])[0]}"
-        raise BudgetError(what, where=where, remedy=f"A row has name and {', '.join(_NEEDED)}")
+        raise BudgetError(what, where=where, remedy=_A_ROW)
     numbers = [
         value if value is None else value * unit for value, unit in zip(values.values(), _COLUMNS.values(), strict=True)
     ]
     peak, fp8, matmul, memory, speed, watts, link, node, network, price, spot = numbers
     assert peak and memory and speed and watts and link and node and network
+    if node != int(node):
+        raise BudgetError(f"node_size is {node:g}", where=where, remedy="Write how many devices a node has: 8, say")
     best = matmul or USUAL_MATMUL_SHARE * peak
     source = row.get("price_source") or ""
     return Device(row["name"], peak, fp8, best, memory, speed, watts, link, int(node), network, price, spot, source)
@@ -116,9 +129,6 @@ def _number(text: str, column: str, where: str) -> float | None:
     return value
 
 
-def names() -> Iterable[str]:
-    """Of all devices that come with isoflop."""
-    return dict.fromkeys(device.name for device in _ours().values())
-
-
-assert len(fields(Device)) == len(_COLUMNS) + 2, "every number of a row has its field"
+def names(more: Path | None = None) -> Iterable[str]:
+    """Of all devices that come with isoflop, and of those in the file ``more``."""
+    return dict.fromkeys(device.name for device in _known(more).values())

@@ -13,7 +13,7 @@ from isoflop.estimate.devices import Device
 from isoflop.estimate.goodput import Faults, Goodput, goodput, mean_seconds_between, what_if
 from isoflop.estimate.memory import OPTIMIZER_BYTES
 from isoflop.estimate.parallel import Training
-from isoflop.estimate.search import MAX_DEVICES, Layout, best_layout
+from isoflop.estimate.search import MAX_DEVICES, Layout, best_layout, fastest
 from isoflop.estimate.speed import SPREAD
 from isoflop.model.count import count_parameters, flops_per_token
 
@@ -77,11 +77,19 @@ class Estimate:
 
 def estimate(training: Training, tokens: float, device: Device, num_devices: int, terms: Terms) -> Estimate:
     """One run. Raises `BudgetError` where it does not fit, or its tokens are less than a batch."""
+    _require_a_batch(training, tokens)
+    return _estimate(training, tokens, device, best_layout(training, device, num_devices), terms)
+
+
+def _require_a_batch(training: Training, tokens: float) -> None:
     batch_tokens = training.batch * training.context
     if tokens < batch_tokens:
         what = f"{tokens:g} tokens are less than a batch of {batch_tokens:,}"
         raise BudgetError(what, where="--tokens", remedy="Give more, or a smaller --batch-tokens")
-    layout = best_layout(training, device, num_devices)
+
+
+def _estimate(training: Training, tokens: float, device: Device, layout: Layout, terms: Terms) -> Estimate:
+    batch_tokens, num_devices = training.batch * training.context, layout.division.num_devices
     num_steps = math.ceil(tokens / batch_tokens)
     faults = _faults(training, num_devices, terms)
     found = goodput(faults)
@@ -131,8 +139,9 @@ def affordable(
     """What is done in time and within the money by its central values: the cheapest number of each device, those
     without a price at the fewest devices; the cheapest first.
 
-    Raises `BudgetError` where nothing is, with what comes nearest.
+    Raises `BudgetError` where nothing is, or the tokens are less than a batch.
     """
+    _require_a_batch(training, tokens)
     found = [each for device in devices if (each := _cheapest(training, tokens, device, terms, hours, dollars))]
     if not found:
         what = "no number of devices that was tried keeps deadline and cost"
@@ -158,7 +167,6 @@ def _cheapest(
 def _at_all_sizes(training: Training, tokens: float, device: Device, terms: Terms) -> Iterator[Estimate]:
     """At 1, 2, 4, ... devices, as far as the batch divides."""
     for power in range(MAX_DEVICES.bit_length()):
-        try:
-            yield estimate(training, tokens, device, 1 << power, terms)
-        except BudgetError:
-            continue
+        layout = fastest(training, device, 1 << power)
+        if layout is not None:
+            yield _estimate(training, tokens, device, layout, terms)

@@ -58,17 +58,14 @@ class Division:
         return batch // (self.data * self.micro_batch)
 
 
-def fault_of(training: Training, division: Division) -> str | None:
-    """What does not divide; None where all does."""
-    config, batch, context = training.config, training.batch, training.context
-    heads, layers = config.num_key_value_heads, config.num_hidden_layers
-    parts, at_once = division.pipeline * division.chunks, division.data * division.micro_batch
-    remainders = {
-        f"{heads} key-value heads over {division.tensor} devices": heads % division.tensor,
-        f"{config.intermediate_size} columns over {division.tensor} devices": config.intermediate_size
-        % division.tensor,
-        f"{layers} layers over {parts} parts of {division.pipeline} stages": layers % parts,
-        f"{batch} sequences over {division.data} replicas, {division.micro_batch} at once": batch % at_once,
-        f"{context} tokens over {division.context} devices": context % division.context,
-    }
-    return next((what for what, remainder in remainders.items() if remainder), None)
+def divides(training: Training, division: Division) -> bool:
+    """Whether heads, columns, layers, sequences and tokens come out even."""
+    config = training.config
+    pairs = (
+        (config.num_key_value_heads, division.tensor),
+        (config.intermediate_size, division.tensor),
+        (config.num_hidden_layers, division.pipeline * division.chunks),
+        (training.batch, division.data * division.micro_batch),
+        (training.context, division.context),
+    )
+    return all(whole % parts == 0 for whole, parts in pairs)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from isoflop.core.errors import BudgetError
 from isoflop.estimate.devices import Device
 from isoflop.estimate.memory import Memory, memory_of
-from isoflop.estimate.parallel import Division, Recompute, Sharding, Training, fault_of
+from isoflop.estimate.parallel import Division, Recompute, Sharding, Training, divides
 from isoflop.estimate.speed import StepTime, step_time
 
 MICRO_BATCHES = (1, 2, 4, 8, 16, 32)
@@ -36,40 +36,39 @@ class Layout:
 
 def best_layout(training: Training, device: Device, num_devices: int) -> Layout:
     """The fastest that fits; raises `BudgetError` that says by how much the least demanding one does not."""
-    layouts = [
-        Layout(division, memory_of(training, division), step_time(training, division, device))
-        for division in divisions(training, device, num_devices)
-    ]
-    if not layouts:
-        what = f"a batch of {training.batch} sequences cannot be divided over {num_devices} devices"
-        raise BudgetError(what, where="--num-devices", remedy="Take fewer, or a larger --batch-tokens")
-    fitting = [layout for layout in layouts if layout.memory.total <= device.memory_bytes]
-    if not fitting:
-        least = min(layouts, key=lambda layout: layout.memory.total)
-        need, have = least.memory.total / 1e9, device.memory_bytes / 1e9
-        what = (
-            f"does not fit: {need:.1f} GB a device at least, {device.name} has {have:.0f} ({need - have:.1f} too few)"
-        )
-        more = _nearest_that_fits(training, device, num_devices)
-        remedy = f"{more:,} of them hold it" if more else "Take larger ones, or a larger --batch-tokens"
-        raise BudgetError(what, where=f"{num_devices} x {device.name}", remedy=remedy)
-    return min(fitting, key=lambda layout: layout.seconds)
+    found = fastest(training, device, num_devices)
+    if found is None:
+        raise _misfit(training, device, num_devices)
+    return found
 
 
-def _nearest_that_fits(training: Training, device: Device, num_devices: int) -> int | None:
-    """The least power of two beyond ``num_devices``."""
-    counts = (1 << power for power in range(num_devices.bit_length(), MAX_DEVICES.bit_length()))
-    return next(
-        (
-            count
-            for count in counts
-            if any(
-                memory_of(training, division).total <= device.memory_bytes
-                for division in divisions(training, device, count)
-            )
-        ),
-        None,
+def fastest(training: Training, device: Device, num_devices: int) -> Layout | None:
+    """Of those that fit; None where none does."""
+    layouts = (
+        Layout(division, memory, step_time(training, division, device))
+        for division, memory in _fitting(training, device, num_devices)
     )
+    return min(layouts, key=lambda layout: layout.seconds, default=None)
+
+
+def _fitting(training: Training, device: Device, num_devices: int) -> Iterator[tuple[Division, Memory]]:
+    for division in divisions(training, device, num_devices):
+        memory = memory_of(training, division)
+        if memory.total <= device.memory_bytes:
+            yield division, memory
+
+
+def _misfit(training: Training, device: Device, num_devices: int) -> BudgetError:
+    needs = [memory_of(training, division).total for division in divisions(training, device, num_devices)]
+    if not needs:
+        what = f"a batch of {training.batch} sequences cannot be divided over {num_devices} devices"
+        return BudgetError(what, where="--num-devices", remedy="Take fewer, or a larger --batch-tokens")
+    need, have = min(needs) / 1e9, device.memory_bytes / 1e9
+    what = f"does not fit: {need:.1f} GB a device at least, {device.name} has {have:.0f} ({need - have:.1f} too few)"
+    counts = (1 << power for power in range(num_devices.bit_length(), MAX_DEVICES.bit_length()))
+    more = next((count for count in counts if any(_fitting(training, device, count))), None)
+    remedy = f"{more:,} of them hold it" if more else "Take larger ones, or a larger --batch-tokens"
+    return BudgetError(what, where=f"{num_devices} x {device.name}", remedy=remedy)
 
 
 def divisions(training: Training, device: Device, num_devices: int) -> Iterator[Division]:
@@ -84,7 +83,7 @@ def divisions(training: Training, device: Device, num_devices: int) -> Iterator[
             chunks = _chunks(training.config.num_hidden_layers, pipeline)
             division = Division(data, tensor, pipeline, context, sharding, micro_batch, chunks, tensor > 1, recompute)
             pointless = (sharding != "none" and data * context == 1) or (sharding == "full" and pipeline > 1)
-            if not pointless and fault_of(training, division) is None:
+            if not pointless and divides(training, division):
                 yield division
 
 

@@ -28,7 +28,8 @@ LOGIT_BYTES = 16
 OPTIMIZER_PASS_BYTES = 30
 """That a step of AdamW reads and writes of a parameter: gradient, master, two moments, weight."""
 SPREAD = 1.2
-"""Ratio of a step's 90 % bounds to its expected seconds (`benchmarks/estimate.py`, sizes left out)."""
+"""Ratio of a step's 90 % bounds to its expected seconds: assumed, wider than nine of ten left-out runs of MosaicML's
+(1.09, `benchmarks/estimate.py`), since two whole runs that nothing was fitted to took up to 1.16 times it."""
 
 
 @dataclass(frozen=True)

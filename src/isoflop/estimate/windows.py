@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from isoflop.core.errors import BudgetError
+from isoflop.core.files import read_text
 
 _A_ROW = "A row is a time such as 2026-11-22T17:00Z and grams of CO2e per kWh"
 
@@ -48,11 +49,11 @@ class Schedule:
 def read_intensity(path: Path) -> list[Slot]:
     """A CSV file of times and intensities, ascending, each until the next; the last as long as the one before.
 
-    Raises `BudgetError` with line and column for what cannot be read.
+    Raises `BudgetError` with line and column for what cannot be read, `IsoflopError` where the file itself cannot.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row and not row[0].startswith("#")]
-    if rows and not _is_number(rows[0][1][-1]):
+    lines = read_text(path, remedy=_A_ROW).splitlines()
+    rows = [(number, row) for number, row in enumerate(csv.reader(lines), 1) if row and not row[0].startswith("#")]
+    if rows and not _is_number(rows[0][1][1] if len(rows[0][1]) > 1 else ""):
         rows = rows[1:]  # names of columns
     points = [(_time(row, path, number), _grams(row, path, number)) for number, row in rows]
     if len(points) < 2:

@@ -156,11 +156,9 @@ def as_yaml(value: Mapping[str, Any]) -> str:
     """In the order given; strings of several lines as literals, as people write scripts."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    def text(dumper: Dumper, data: str) -> Any:
+    def text(dumper: Any, data: str) -> Any:
         return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
 
-    Dumper.add_representer(str, text)
-    return str(yaml.dump(dict(value), Dumper=Dumper, sort_keys=False, allow_unicode=True))
+    dumper = type("Dumper", (yaml.SafeDumper,), {})
+    dumper.add_representer(str, text)
+    return str(yaml.dump(dict(value), Dumper=dumper, sort_keys=False, allow_unicode=True))

@@ -26,7 +26,7 @@ class EnergyCounter:
 
             pynvml.nvmlInit()
             handles = [_handle(pynvml, name) for name in _visible(pynvml.nvmlDeviceGetCount())]
-            return EnergyCounter(pynvml, handles[: _num_used()])
+            return EnergyCounter(pynvml, handles[: _num_used()]) if handles else None
         except Exception:  # the package's own errors are not ours to know without it
             return None
 
@@ -44,7 +44,9 @@ class EnergyCounter:
 def _visible(count: int) -> list[str]:
     """Numbers or UUIDs, in the order in which CUDA has them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [name.strip() for name in named.split(",")] if named else [str(number) for number in range(count)]
+    if named is None:
+        return [str(number) for number in range(count)]
+    return [name.strip() for name in named.split(",") if name.strip()]
 
 
 def _handle(nvml: Any, name: str) -> Any:

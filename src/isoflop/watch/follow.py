@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from isoflop.core.errors import IsoflopError
+from isoflop.core.products import Plan
 from isoflop.core.records import is_last, records_from
 from isoflop.machine.readings import read_machine
 from isoflop.study import Study
@@ -21,6 +22,8 @@ from isoflop.watch.screen import Frame, Seen, gauges, screen
 
 SECONDS = 1.0
 """Between two screens."""
+GLANCE = 0.3
+"""Before the first, over which the cores' shares are counted."""
 LOOPBACK = "127.0.0.1"
 
 
@@ -32,6 +35,7 @@ class Watch:
         self._offset, self.gauges = 0, ""
         given = study.given
         self.frame = Frame(study.folder.name, given.budget_seconds, None, None, read_machine(study.folder))
+        time.sleep(GLANCE)
 
     def look(self) -> Group:
         """Reads what is new, and draws."""
@@ -40,12 +44,15 @@ class Watch:
         self.ended = self.ended or any(is_last(stamped.record) for stamped in found)
         self.frame = replace(
             self.frame,
-            peak_flops=self._peak(),
-            plan=self.study.plan if self.study.has("plan.json") else None,
+            peak_flops=self.frame.peak_flops or self._peak(),
+            plan=self.frame.plan or self._plan(),
             readings=read_machine(self.study.folder),
         )
         self.gauges = gauges(self.seen, self.frame)
         return screen(self.seen, self.frame)
+
+    def _plan(self) -> Plan | None:
+        return self.study.plan if self.study.has("plan.json") else None
 
     def _peak(self) -> float | None:
         if not self.study.has("machine.json"):
