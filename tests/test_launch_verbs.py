@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from isoflop.core.errors import IsoflopError, StudyError
+from isoflop.core.errors import BudgetError, IsoflopError, StudyError
 from isoflop.core.products import FORMAT_VERSION
+from isoflop.estimate.shapes import shape_of_size
 from isoflop.launch_verbs import launch, launch_lines
 from isoflop.study import Given, Study
 from isoflop.train.ranks import TOGETHER, Layout
@@ -57,9 +58,24 @@ def test_options_reach_every_process(study: Path) -> None:
     assert "--nodes=4" in script and "--time=0-12:00:00" in script and "--quiet --sharded" in script
 
 
-def test_without_a_device_the_cheapest_that_does_it_is_taken(study: Path) -> None:
-    answer = launch(study, on="skypilot", **(ASKED | {"device": None}))
-    assert answer["device"] in (study / "sky.yaml").read_text()
+def test_what_nobody_names_is_the_cheapest_that_does_it_in_time(tmp_path: Path) -> None:
+    made = Study(tmp_path / "large")
+    made.give(GIVEN)
+    shape = shape_of_size(1.3e9, context=2048)
+    chosen = recipe(context=2048, batch_tokens=2048 * 512, num_steps=30_000, unique_tokens=10**11)
+    made.write("plan.json", plan(shape, chosen, training_seconds=48 * 3600.0))
+    anything = ASKED | {"device": None, "nodes": None, "devices": None}
+    cheapest = launch(made.folder, on="skypilot", **anything)
+    in_haste = launch(made.folder, on="skypilot", **(anything | {"device": "h100", "hours": 6.0}))
+    assert cheapest["devices"] >= 1 and in_haste["hours"] == 6.0
+    assert in_haste["device"] == "H100" and in_haste["devices"] > 8  # whole nodes
+    assert launch(made.folder, on="skypilot", **(anything | {"devices": 4, "hours": 6.0}))["devices"] % 4 == 0
+    with pytest.raises(BudgetError, match=r"nothing known would do this plan in 0.01 hours\. Name --device"):
+        launch(made.folder, on="skypilot", **(anything | {"hours": 0.01}))
+
+
+def test_a_small_plan_gets_one_device(study: Path) -> None:
+    assert launch(study, on="ray", **(ASKED | {"nodes": None, "devices": None}))["devices"] <= 4
 
 
 def test_slurm_is_given_the_job(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from isoflop.core.extras import needs
 from isoflop.core.files import write_text
 from isoflop.core.products import Plan
 from isoflop.estimate.devices import find_device, names
-from isoflop.estimate.estimate import Terms, affordable
+from isoflop.estimate.estimate import Estimate, Terms, affordable
 from isoflop.estimate.parallel import Training
 from isoflop.estimate.shapes import Shape
 from isoflop.fleet.launch import WRITERS, Launch
@@ -30,8 +31,8 @@ def launch(
     folder: Path,
     *,
     on: str,
-    nodes: int,
-    devices: int,
+    nodes: int | None,
+    devices: int | None,
     device: str | None,
     hours: float | None,
     layout: Layout,
@@ -43,23 +44,26 @@ def launch(
 ) -> dict[str, Any]:
     """Writes the job file of a planned study, and with ``submit`` gives it to Slurm or Ray.
 
+    Machines that nobody names are the cheapest that do the plan in its time.
+
     Raises `StudyError` where there is no plan, `BudgetError` where no device would do, `IsoflopError` where a cluster
     cannot be reached.
     """
     study = Study(folder)
     _, plan = study.given, study.plan  # refuses what is no study, or is not planned yet
-    if on == "ray" and nodes > 1:
-        raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
     if submit and on in HINTS:
         raise IsoflopError(f"{on} is not submitted to from here", where="--submit", remedy="Leave it out")
     if on == "kubernetes" and image is None:
         raise IsoflopError("a container of what?", where="--image", remedy="Name an image with isoflop in it")
+    nodes, devices, device = _machines(plan, nodes, devices, device, hours, spot=spot)
+    if on == "ray" and nodes > 1:
+        raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
     usual, write = WRITERS[on]
     job = Launch(
         study=str(folder.resolve()),
         nodes=nodes,
         devices=devices,
-        device=find_device(device).name if device else _cheapest(plan, spot),
+        device=device,
         hours=hours if hours is not None else max(1.0, SLACK * plan.training_seconds / 3600),
         options=tuple(layout.options),
         spot=spot,
@@ -75,18 +79,28 @@ def launch(
     return answer | {"submit": hints[on].format(path)}
 
 
-def _cheapest(plan: Plan, spot: bool) -> str:
-    """Of the devices with a price, the one that does the plan in the time it has here for the least money."""
+def _machines(
+    plan: Plan, nodes: int | None, devices: int | None, device: str | None, hours: float | None, *, spot: bool
+) -> tuple[int, int, str]:
+    """How many nodes, how many devices in each, and which: what nobody named is the cheapest's."""
+    if nodes and devices and device:
+        return nodes, devices, find_device(device).name
+    cheapest = _cheapest(plan, device, hours or max(1.0, plan.training_seconds / 3600), spot)
+    devices = devices or min(cheapest.num_devices, cheapest.device.node_size)
+    return nodes or math.ceil(cheapest.num_devices / devices), devices, cheapest.device.name
+
+
+def _cheapest(plan: Plan, device: str | None, hours: float, spot: bool) -> Estimate:
+    """Of the devices with a price, or of so many of the one that is named, what does the plan in time for the least."""
     shape = Shape(**plan.model)
     training = Training(shape, max(1, plan.recipe.batch_tokens // plan.recipe.context), plan.recipe.context)
-    priced = [device for device in map(find_device, names()) if device.dollars_per_hour is not None]
+    priced = (known for known in map(find_device, names()) if known.dollars_per_hour is not None)
+    pool = [find_device(device)] if device else list(priced)
     try:
-        found = affordable(
-            training, plan.tokens, priced, Terms(0.0, spot=spot), hours=max(1.0, plan.training_seconds / 3600)
-        )
+        return affordable(training, plan.tokens, pool, Terms(0.0, spot=spot), hours=hours)[0]
     except BudgetError as error:
-        raise BudgetError("no device would do this plan", where="--device", remedy="Name one") from error
-    return found[0].device.name
+        remedy = "Name --device, --nodes and --devices, or give it more --hours"
+        raise BudgetError(f"nothing known would do this plan in {hours:.3g} hours", remedy=remedy) from error
 
 
 def _sbatch(path: Path) -> str:

@@ -25,6 +25,7 @@ from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, CorpusManifest, 
 from isoflop.core.progress import Progress
 from isoflop.core.records import RecordLog, SessionStarted, Spent, read_records
 from isoflop.core.session import Session
+from isoflop.machine.codecarbon import checked
 from isoflop.machine.monitor import Monitor
 from isoflop.machine.power import detect_power
 from isoflop.text import prepare as text
@@ -187,6 +188,7 @@ def _session(study: Study, log: RecordLog, *, command: str, quiet: bool) -> Iter
     log.write(SessionStarted(command, __version__, os.getpid()))
     log.write(Spent("start", "start", process_age))
     with (
+        checked(study.records, log.write),
         Ledger(log.write) as ledger,
         Monitor(log.write, power=detect_power()) as monitor,
         Progress(remaining=seconds_left, quiet=quiet) as progress,

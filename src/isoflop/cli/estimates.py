@@ -73,9 +73,9 @@ def estimate(
 def launch(
     study: StudyArgument,
     on: Annotated[Literal["slurm", "skypilot", "kubernetes", "ray"], typer.Option(help="Where to.")],
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs of each.")] = 8,
-    device: Annotated[str | None, typer.Option(help="h100, ...; none: the cheapest that does it as fast.")] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines; the cheapest that do it in time.")] = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="GPUs of each; as many as the cheapest.")] = None,
+    device: Annotated[str | None, typer.Option(help="h100, ...; the cheapest otherwise.")] = None,
     hours: Annotated[
         float | None, typer.Option(min=0.01, help="At most; twice the planned training otherwise.")
     ] = None,

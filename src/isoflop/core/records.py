@@ -239,6 +239,21 @@ class Monitor(Record):
 
 
 @dataclass(frozen=True)
+class EnergyChecked(Record):
+    """What another tool made of the energy of a session, and what we did."""
+
+    kind: ClassVar[str] = "energy_checked"
+    tool: str
+    joules: float
+    """By the tool, of the whole machine."""
+    seconds: float
+    joules_low: float
+    """By our own samples of the same seconds,"""
+    joules_central: float
+    joules_high: float
+
+
+@dataclass(frozen=True)
 class Warned(Record):
     kind: ClassVar[str] = "warned"
     stage: str

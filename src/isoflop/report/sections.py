@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from isoflop.core.products import LawReport, Plan, Recipe
+from isoflop.core.records import EnergyChecked
 from isoflop.report import charts, view
 from isoflop.report.html import Html, facts_table, figure, interval_bar, join, section, table, tag
 from isoflop.report.numbers import bits, compact, duration, percent, signed_percent, significant, told
@@ -43,10 +44,17 @@ def _power_note(study: Study) -> str:
     if study.machine is None:
         return ""
     note = f"Energy that “happened” is itself modelled: core-seconds times watts ({study.machine.power.source})."
-    if study.machine.device == "cpu":
-        return note
-    counted = study.machine.power.gpu_watts is not None
-    return f"{note} The GPU's is {'of its own counter' if counted else 'not counted: nothing here reads its counter'}."
+    if study.machine.device != "cpu":
+        counted = study.machine.power.gpu_watts is not None
+        note += f" The GPU's is {'of its own counter' if counted else 'not counted: nothing here reads its counter'}."
+    return " ".join([note, *(_other_meter(check) for check in study.all(EnergyChecked))])
+
+
+def _other_meter(check: EnergyChecked) -> str:
+    """What another tool says of a session's energy."""
+    ours, of = f"{significant(check.joules_central)} J", f"{significant(check.seconds)} s"
+    inside = "inside" if check.joules_low <= check.joules <= check.joules_high else "outside"
+    return f"{check.tool} makes {significant(check.joules)} J of the whole machine in {of}, {inside} our interval of {ours}."
 
 
 def _comparison_table(rows: list[Comparison]) -> Html:

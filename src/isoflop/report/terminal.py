@@ -114,8 +114,12 @@ def _quality(study: Study) -> dict[str, float | None]:
 
 def _costs(study: Study) -> dict[str, float | None]:
     joules, dollars, grams = view.happened_costs(study)
+    promise = study.plan.forecast.joules if study.plan else None
     return {
         "joules": joules.central if joules else None,
+        "predicted_joules": promise.central if promise else None,
+        "predicted_joules_low": promise.low if promise else None,
+        "predicted_joules_high": promise.high if promise else None,
         "dollars": dollars.central if dollars else None,
         "grams_co2e": grams.central if grams else None,
         "predicted_seconds": study.plan.forecast.seconds.central if study.plan else None,
