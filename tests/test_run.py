@@ -8,7 +8,7 @@ import pytest
 
 from isoflop import run
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import StageFinished, StageStarted, read_records
+from isoflop.core.records import Spent, StageFinished, StageStarted, read_records
 from isoflop.run import STAGES, Stage, carry_out, finished
 from isoflop.study import Given, Study
 
@@ -86,3 +86,26 @@ def test_what_is_done_is_not_done_again(study: Study, monkeypatch: pytest.Monkey
     for _ in range(2):
         carry_out(study, command="isoflop resume", quiet=True)
     assert did == ["one", "two", "two", "three", "three"]
+
+
+def test_processes_that_train_together_are_started_between_two_sessions(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.give(dataclasses.replace(study.given, ranks=2))
+    did: list[str] = []
+
+    def stage(name: str) -> Stage:
+        return Stage(name, lambda s: finished(s, name), lambda s, e, w: did.append(name))
+
+    def train(study: Study, *, size: int, **rest: object) -> int:
+        did.append(f"train in {size}")
+        time.sleep(0.3)
+        return 0
+
+    monkeypatch.setattr(run, "STAGES", tuple(map(stage, ("plan", "train", "evaluate"))))
+    monkeypatch.setattr(run, "train_in_ranks", train)
+    carry_out(study, command="isoflop run", quiet=True)
+    assert did == ["plan", "train in 2", "evaluate"]
+    spent = [s.record for s in read_records(study.records) if isinstance(s.record, Spent)]
+    starts = [record.seconds for record in spent if record.activity == "start"]
+    assert len(starts) == 2 and starts[1] < 0.2  # what came before is booked by those who did it

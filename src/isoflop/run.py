@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
 
-from isoflop.core.process import die_with_parent
+from isoflop.core.errors import Interrupted, StudyError
+from isoflop.core.process import AGAIN, die_with_parent
 from isoflop.core.records import StageFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.machine.limits import usable_cores
@@ -21,7 +23,7 @@ from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, pla
 from isoflop.study import Study, open_session
 from isoflop.train.checkpoint import Store
 from isoflop.train.ranks import TOGETHER, Layout, Ranks
-from isoflop.train.supervise import PARENT
+from isoflop.train.supervise import ASKED_CODE, PARENT, supervise
 from isoflop.train.workers import Workers
 
 
@@ -34,6 +36,8 @@ class Stage:
     work: Callable[[Study, Session, Workers | None], None]
 
 
+MAX_RESTARTS = 10
+"""New attempts when one of several processes dies."""
 STAGES = (
     Stage("prepare", lambda study: study.has("corpus/manifest.json"), lambda s, e, w: corpus.prepare(s, e)),
     Stage("measure", lambda study: study.has("machine.json"), machine.measure_machine),
@@ -60,10 +64,24 @@ def finished(study: Study, stage: str) -> bool:
 
 
 def carry_out(study: Study, *, command: str, quiet: bool) -> None:
-    """Does every stage of the study that is not done yet."""
+    """Does every stage of the study that is not done yet; that of training in the processes that train together."""
     torch.set_num_threads(usable_cores())
-    with open_session(study, command=command, quiet=quiet) as (session, monitor), ExitStack() as stack:
-        todo = [stage for stage in STAGES if not stage.done(study)]
+    if study.given.ranks == 1:
+        _in_a_session(study, STAGES, command=command, quiet=quiet)
+        return
+    at = [stage.name for stage in STAGES].index("train")
+    _in_a_session(study, STAGES[:at], command=command, quiet=quiet)
+    if not STAGES[at].done(study):
+        train_in_ranks(study, size=study.given.ranks, max_restarts=MAX_RESTARTS, quiet=quiet)
+    _in_a_session(study, STAGES[at + 1 :], command=command, quiet=quiet, since=time.monotonic())
+
+
+def _in_a_session(
+    study: Study, stages: Sequence[Stage], *, command: str, quiet: bool, since: float | None = None
+) -> None:
+    opened = open_session(study, command=command, quiet=quiet, since=since)
+    with opened as (session, monitor), ExitStack() as stack:
+        todo = [stage for stage in stages if not stage.done(study)]
         workers = _workers() if any(stage.name in ("measure", "pilots") for stage in todo) else None
         if workers is not None:
             stack.enter_context(workers)
@@ -72,6 +90,35 @@ def carry_out(study: Study, *, command: str, quiet: bool) -> None:
                 stack.close()  # the pilots are over; their processes' memory and cores are free again
                 workers = None
             _do(stage, study, session, monitor, workers)
+
+
+def train_in_ranks(
+    study: Study, *, size: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER
+) -> int:
+    """The stage of training in ``size`` processes, all of them anew when one dies; returns how often.
+
+    Raises `Interrupted` where it was asked to stop, `StudyError` where attempt after attempt failed.
+    """
+    restarts: list[int] = []
+    folder, options = str(study.folder), layout.options
+
+    def restarting(attempt: int, code: int) -> None:
+        restarts.append(code)
+        print(f"isoflop: a process ended with {code}; attempt {attempt + 1}", file=sys.stderr, flush=True)
+
+    code = supervise(
+        [sys.executable, *AGAIN, "train", folder, *options, *(["--quiet"] if quiet else [])],
+        size=size,
+        max_restarts=max_restarts,
+        restarting=restarting,
+        progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
+    )
+    if code:
+        planned = study.given.ranks == size and not options
+        again = ["resume", folder] if planned else ["train", folder, "--ranks", str(size), *options]
+        failed = Interrupted if code == ASKED_CODE else StudyError
+        raise failed(f"training ended with {code}", remedy=f"Go on with: isoflop {' '.join(again)}")
+    return len(restarts)
 
 
 def train_here(study: Study, *, command: str, quiet: bool, layout: Layout = TOGETHER) -> None:

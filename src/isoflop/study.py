@@ -50,6 +50,8 @@ class Given:
     tokenizer: str | None = None
     """A ``tokenizer.json`` to use; absent: that of a prepared text, or one trained on the text."""
     method: Method = USUAL_METHOD
+    ranks: int = 1
+    """Processes that train together."""
 
 
 class Study:
@@ -163,22 +165,27 @@ class Study:
 
 
 @contextmanager
-def open_session(study: Study, *, command: str, quiet: bool) -> Iterator[tuple[Session, Monitor]]:
-    """A session of budgeted work: records, ledger, monitor and progress, from the start of this process on.
+def open_session(
+    study: Study, *, command: str, quiet: bool, since: float | None = None
+) -> Iterator[tuple[Session, Monitor]]:
+    """A session of budgeted work: records, ledger, monitor and progress, from the start of this process on, or from
+    the instant ``since`` (`time.monotonic`), until which other sessions have booked.
 
     Raises `StudyError` where another process works on the study.
     """
     with closing(RecordLog(study.records)) as log:
         log.claim()
-        with _session(study, log, command=command, quiet=quiet) as opened:
+        with _session(study, log, command=command, quiet=quiet, since=since) as opened:
             yield opened
 
 
 @contextmanager
-def _session(study: Study, log: RecordLog, *, command: str, quiet: bool) -> Iterator[tuple[Session, Monitor]]:
+def _session(
+    study: Study, log: RecordLog, *, command: str, quiet: bool, since: float | None
+) -> Iterator[tuple[Session, Monitor]]:
     spent_before = spent_seconds(read_records(study.records))
-    process_age = time.time() - psutil.Process().create_time()
-    opened = time.monotonic() - process_age
+    age = time.time() - psutil.Process().create_time() if since is None else time.monotonic() - since
+    opened = time.monotonic() - age
     budget = Budget.parse(study.given.budget)
 
     def seconds_left() -> float:
@@ -186,7 +193,7 @@ def _session(study: Study, log: RecordLog, *, command: str, quiet: bool) -> Iter
         return seconds - spent_before - (time.monotonic() - opened)
 
     log.write(SessionStarted(command, __version__, os.getpid()))
-    log.write(Spent("start", "start", process_age))
+    log.write(Spent("start", "start", age))
     with (
         checked(study.records, log.write),
         Ledger(log.write) as ledger,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,6 @@ from isoflop.core import codec
 from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError, Interrupted, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
-from isoflop.core.process import AGAIN
 from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method, Plan
 from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
@@ -35,7 +33,7 @@ from isoflop.plan.planner import (
     what_if,
 )
 from isoflop.plan.shapes import ladder
-from isoflop.run import carry_out, train_here
+from isoflop.run import carry_out, train_here, train_in_ranks
 from isoflop.stages.machine import rates_of, require_budget
 from isoflop.stages.plan import measured_speedup, question_of
 from isoflop.stages.setting import closing_seconds
@@ -44,7 +42,6 @@ from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
 from isoflop.train.ranks import TOGETHER, Layout
-from isoflop.train.supervise import supervise
 
 
 def start(
@@ -57,6 +54,7 @@ def start(
     grid: str,
     seed: int,
     method: Method = USUAL_METHOD,
+    ranks: int = 1,
     quiet: bool,
 ) -> Path:
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
@@ -87,6 +85,7 @@ def start(
             price_per_hour=price_per_hour,
             tokenizer=None if tokenizer is None else absolute(tokenizer),
             method=method,
+            ranks=ranks,
             budget_seconds=parsed.amount if parsed.unit == "s" else None,
             budget_conversion=format_seconds(parsed.amount) if parsed.unit == "s" else None,
         )
@@ -167,31 +166,15 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     As torchrun and our own supervisor start it, a process is one of several. Raises `Interrupted` where it was asked to
     stop, `StudyError` where the study has no plan or attempt after attempt failed.
     """
-    study, restarts = Study(folder), list[int]()
+    study, restarts = Study(folder), 0
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
     _require_layout(planned, layout, alone=num_ranks == 1 and "WORLD_SIZE" not in os.environ)
     if num_ranks > 1:
-        options = layout.options
-        command = [sys.executable, *AGAIN, "train", str(folder), *options, *(["--quiet"] if quiet else [])]
-
-        def restarting(attempt: int, code: int) -> None:
-            restarts.append(code)
-            print(f"isoflop: a process ended with {code}; attempt {attempt + 1}", file=sys.stderr, flush=True)
-
-        code = supervise(
-            command,
-            size=num_ranks,
-            max_restarts=max_restarts,
-            restarting=restarting,
-            progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
-        )
-        if code:
-            remedy = f"Go on with: isoflop {' '.join(['train', str(folder), '--ranks', str(num_ranks), *options])}"
-            raise (Interrupted if code == 130 else StudyError)(f"training ended with {code}", remedy=remedy)
+        restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)
     else:
         with _interruptible(study):
             train_here(study, command=command_line(), quiet=quiet, layout=layout)
-    return {"study": str(folder), "ranks": num_ranks, "restarts": len(restarts)}
+    return {"study": str(folder), "ranks": num_ranks, "restarts": restarts}
 
 
 def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:

@@ -48,6 +48,7 @@ def run(
     z_loss: ZLossOption = 0.0,
     label_smoothing: SmoothingOption = 0.0,
     average_decay: AverageOption = 0.0,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -65,6 +66,7 @@ def run(
         grid=grid,
         seed=seed,
         method=Method(optimizer, schedule, z_loss, label_smoothing, average_decay),
+        ranks=ranks,
         quiet=quiet or as_json,
     )
     _print_summary(study, as_json)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from isoflop.machine.limits import usable_cores, usable_memory
 from isoflop.machine.nvml import EnergyCounter
 from isoflop.machine.power import detect_power
 from isoflop.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from isoflop.train.ranks import Ranks
+    from isoflop.train.trainer import Trainer
 
 MATMUL_SIZE = 1024
 REFERENCE_BATCH_TOKENS = 2048
@@ -134,14 +139,35 @@ def timing_recipe(config: ModelConfig, batch_tokens: int) -> Recipe:
     )
 
 
-def time_steps(
-    config: ModelConfig, recipe: Recipe, *, dtype: str, device: torch.device, seconds: float, compiled: bool = False
-) -> StepTiming:
-    """Times whole training steps on random tokens, at least three after two to warm up, for about ``seconds``."""
+def timing_trainer(
+    config: ModelConfig,
+    recipe: Recipe,
+    *,
+    dtype: str,
+    device: torch.device,
+    compiled: bool = False,
+    ranks: Ranks | None = None,
+) -> Trainer:
+    """One on random tokens."""
     from isoflop.train.trainer import Trainer
 
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint32)
-    trainer = Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device))
+    return Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device), ranks=ranks)
+
+
+def time_steps(
+    config: ModelConfig,
+    recipe: Recipe,
+    *,
+    dtype: str,
+    device: torch.device,
+    seconds: float,
+    compiled: bool = False,
+    ranks: Ranks | None = None,
+) -> StepTiming:
+    """Times whole training steps on random tokens, at least three after two to warm up, for about ``seconds``; as the
+    leader of ``ranks``, where they are."""
+    trainer = timing_trainer(config, recipe, dtype=dtype, device=device, compiled=compiled, ranks=ranks)
     times = _repeat(trainer.step, device, seconds=seconds)
     return StepTiming(
         num_layers=config.num_hidden_layers,
@@ -151,7 +177,7 @@ def time_steps(
         batch_tokens=recipe.batch_tokens,
         context=recipe.context,
         num_threads=torch.get_num_threads(),
-        num_processes=1,
+        num_processes=ranks.size if ranks else 1,
         dtype=dtype,
         compiled=compiled,
         seconds=float(np.median(times)),

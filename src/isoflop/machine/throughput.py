@@ -39,6 +39,15 @@ def fit_throughput(machine: Machine) -> Throughput:
     return Throughput(coefficients, float(np.sqrt(np.mean(errors**2))))
 
 
+def gain_together(machine: Machine) -> float:
+    """Speed of the processes that train together over that of one; 1 where there is but one."""
+    for timing in machine.timings:
+        if timing.num_processes > 1:
+            alone = fit_throughput(machine).step_seconds(shape_of(timing), batch_tokens=timing.batch_tokens)
+            return alone / timing.seconds
+    return 1.0
+
+
 def shape_of(timing: StepTiming) -> ModelConfig:
     """The ladder's model that was timed."""
     head_dim = 64 if timing.hidden_size % 64 == 0 and timing.hidden_size >= 128 else 32

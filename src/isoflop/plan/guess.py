@@ -42,9 +42,15 @@ def tokens_in(
 
 
 def guess_target(
-    throughput: Throughput, shapes: tuple[ModelConfig, ...], *, context: int, seconds: float, unique_tokens: float
+    throughput: Throughput,
+    shapes: tuple[ModelConfig, ...],
+    *,
+    context: int,
+    seconds: float,
+    unique_tokens: float,
+    speedup: float = 1.0,
 ) -> Guess:
-    """The shape that minimises the law's prior under the measured time model."""
+    """The shape that minimises the law's prior under the measured time model, at ``speedup`` times its speed."""
     prior = Prior.measured(UNIGRAM_NATS)
     assert prior.centre is not None
     form = form_of("coupled")
@@ -57,6 +63,6 @@ def guess_target(
 
     guesses = []
     for config in shapes:
-        tokens = tokens_in(throughput, config, context=context, seconds=seconds)
+        tokens = tokens_in(throughput, config, context=context, seconds=seconds, speedup=speedup)
         guesses.append(Guess(config, tokens, tokens / unique_tokens))
     return min(guesses, key=loss)

@@ -68,11 +68,14 @@ class Question:
     grams_co2e_per_kwh: float | None
     process_bytes: int
     """Memory that training will need beside its tensors."""
+    ranks: int = 1
+    """Processes that train together."""
 
     @property
     def room(self) -> memory.Room:
         dtype: Dtype = self.machine.dtype  # type: ignore[assignment]
-        return memory.Room(self.machine.memory_bytes, self.process_bytes, self.context, dtype, self.method)
+        each = self.machine.memory_bytes // (self.ranks if self.machine.device == "cpu" else 1)
+        return memory.Room(each, self.process_bytes, self.context, dtype, self.method)
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,9 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
         seed=question.seed,
         method=question.method,
     )
+    least = question.ranks * question.context  # a sequence each
+    if recipe.batch_tokens < least:
+        recipe = dataclasses.replace(recipe, batch_tokens=least, num_steps=max(1, int(choice.tokens / least)))
     way = memory.passage(question.room, choice.config, choice.tokens)
     return dataclasses.replace(recipe, micro_batches=way.parts, recompute=way.recompute)
 

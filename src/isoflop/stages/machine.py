@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError
-from isoflop.core.products import Machine
+from isoflop.core.products import Machine, StudyWarning
 from isoflop.core.session import Session
-from isoflop.machine.measure import measure
+from isoflop.machine.measure import measure, timing_recipe
 from isoflop.machine.power import joules
 from isoflop.machine.throughput import shape_of
 from isoflop.model.config import ModelConfig
@@ -16,6 +18,7 @@ from isoflop.model.count import flops_per_token
 from isoflop.plan.rules import context_for
 from isoflop.plan.shapes import ladder
 from isoflop.study import Given, Study
+from isoflop.train.together import time_together
 from isoflop.train.workers import Workers
 
 MIN_BUDGET_SECONDS = 60.0
@@ -45,7 +48,9 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
             workers.wait_ready()  # while they load torch they would share the cores that are measured
     with session.ledger.activity("measure", "productive"):
         machine = measure(shapes, seconds=seconds, side_by_side=workers.side_by_side if workers else None)
-    for warning in machine.warnings:
+        if study.given.ranks > 1:
+            machine = _with_ranks(machine, study.given.ranks, seconds=seconds / len(machine.timings))
+    for warning in [*machine.warnings, *_idle(study.given.ranks)]:
         session.warn("measure", warning)
     study.decide("dtype", machine.dtype, rule="the faster of float32 and bfloat16 in real training steps")
     study.decide("num_threads", machine.num_cores, rule="the cores this process may use (affinity and cgroup)")
@@ -60,6 +65,24 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
             remedy=f"The smallest budget that works for this text is about {works}",
         )
     study.write("machine.json", machine)  # last: with it the stage is done
+
+
+def _with_ranks(machine: Machine, ranks: int, *, seconds: float) -> Machine:
+    """With a step that so many processes take together, the largest that was timed, and the watts of all their GPUs."""
+    last = machine.timings[-1]
+    config = shape_of(last)
+    recipe = timing_recipe(config, max(last.batch_tokens, ranks * last.context))
+    timing = time_together(config, recipe, dtype=machine.dtype, seconds=seconds, size=ranks)
+    watts = machine.power.gpu_watts
+    power = replace(machine.power, gpu_watts=watts.scaled(ranks) if watts else None)
+    return replace(machine, timings=[*machine.timings, timing], power=power)
+
+
+def _idle(ranks: int) -> list[StudyWarning]:
+    count = torch.cuda.device_count()
+    if count <= ranks:
+        return []
+    return [StudyWarning("gpus_idle", f"{count} GPUs are here and {ranks} will train: isoflop run --ranks {count}")]
 
 
 def _timing_shapes(vocab_size: int, context: int) -> list[ModelConfig]:

@@ -17,6 +17,7 @@ from isoflop.core.progress import Progress
 from isoflop.core.records import PilotFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
+from isoflop.machine.throughput import gain_together
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess, guess_target
@@ -72,6 +73,7 @@ def _guess(study: Study, setting: Setting) -> Guess:
         context=setting.context,
         seconds=study.budget_seconds - _spent_before(study) - planning - closing_seconds(study),
         unique_tokens=setting.unique_tokens,
+        speedup=gain_together(setting.machine),
     )
 
 

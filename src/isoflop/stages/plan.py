@@ -17,7 +17,7 @@ from isoflop.law.copying import Copying
 from isoflop.law.predict import Law
 from isoflop.machine.measure import pick_device, time_steps
 from isoflop.machine.monitor import tree_use
-from isoflop.machine.throughput import fit_throughput
+from isoflop.machine.throughput import fit_throughput, gain_together
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import Choice, Question, Trunk, best, consider, make_plan, recipe_of, what_if
 from isoflop.plan.rules import DECAY_FRACTION
@@ -25,6 +25,7 @@ from isoflop.stages.pilots import grid_points
 from isoflop.stages.setting import closing_seconds, setting_of
 from isoflop.study import Study
 from isoflop.train.checkpoint import Store
+from isoflop.train.together import time_together
 
 COMPILE_SPEEDUP, COMPILE_SECONDS = 1.3, 12.0
 """Expected of compiling block and head on a CPU (docs/log.md); measured before it is relied on."""
@@ -58,6 +59,7 @@ def question_of(study: Study) -> Question:
         heldout_ratio=_decided(study, "heldout_ratio"),
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
+        ranks=given.ranks,
         process_bytes=max(PROCESS_BYTES, tree_use(psutil.Process()).memory_bytes),
     )
 
@@ -76,7 +78,8 @@ def plan(study: Study, session: Session) -> None:
     with session.ledger.activity("plan", "productive"):
         question = question_of(study)
         closing = closing_seconds(study)
-        expected = SUSTAINED * (COMPILE_SPEEDUP if can_compile() else 1.0)
+        eager = SUSTAINED * gain_together(question.machine)
+        expected = eager * (COMPILE_SPEEDUP if can_compile() else 1.0)
         choices = consider(question, seconds=session.seconds_left() - closing - COMPILE_SECONDS, speedup=expected)
         choice = best(choices)
     speed, compiled = _calibrate(choice, question, session, left=session.seconds_left() - closing)
@@ -86,7 +89,7 @@ def plan(study: Study, session: Session) -> None:
             question,
             budget_seconds=study.budget_seconds,
             training_seconds=training,
-            speedup=expected if compiled else SUSTAINED,
+            speedup=expected if compiled else eager,
         )
         result = make_plan(
             question,
@@ -115,9 +118,11 @@ def _calibrate(choice: Choice, question: Question, session: Session, *, left: fl
     """Tokens/s to expect of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
     seconds = min(MAX_CALIBRATION_SECONDS, max(1.0, CALIBRATION_SHARE * left))
-    measure = partial(
-        time_steps, choice.config, recipe, dtype=question.machine.dtype, device=pick_device(), seconds=seconds
-    )
+    options = {"dtype": question.machine.dtype, "seconds": seconds}
+    if question.ranks > 1:
+        measure = partial(time_together, choice.config, recipe, size=question.ranks, **options)
+    else:
+        measure = partial(time_steps, choice.config, recipe, device=pick_device(), **options)
     with session.ledger.activity("plan", "productive"):
         timings = [measure()]
     if can_compile() and left * (1 - 1 / COMPILE_SPEEDUP) >= 1.5 * COMPILE_SECONDS:

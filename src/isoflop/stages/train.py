@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.ledger import by_stage, spent_seconds
-from isoflop.core.records import PilotFinished, SessionStarted, read_records
+from isoflop.core.records import PilotFinished, SessionStarted, StageFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.machine.measure import pick_device
 from isoflop.model.config import ModelConfig
@@ -65,10 +65,18 @@ def _booked_seconds(study: Study) -> float:
 
 
 def _between_failures(study: Study) -> float:
-    """Mean seconds between the failures of this study: every session but the first follows one."""
+    """Mean seconds between the failures of this study: sessions that left a stage unfinished for the next."""
     records = list(read_records(study.records))
-    num_sessions = sum(isinstance(stamped.record, SessionStarted) for stamped in records)
-    return seconds_between_failures(max(0, num_sessions - 1), spent_seconds(records))
+    failures, at_work = 0, False
+    for stamped in records:
+        match stamped.record:
+            case SessionStarted():
+                failures, at_work = failures + at_work, False
+            case StageStarted():
+                at_work = True
+            case StageFinished():
+                at_work = False
+    return seconds_between_failures(failures, spent_seconds(records))
 
 
 def _adopt_trunk(study: Study, trainer: Trainer, run: str) -> None:

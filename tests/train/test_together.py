@@ -1,0 +1,37 @@
+"""Real processes on gloo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from isoflop.core.errors import StudyError
+from isoflop.core.records import SessionStarted, read_records
+from isoflop.train.together import time_together
+from toy import config, isoflop, recipe, write_texts
+
+
+def test_two_processes_take_steps_together() -> None:
+    found = time_together(config(), recipe(), dtype="float32", seconds=0.2, size=2)
+    assert found.num_processes == 2 and found.seconds > 0
+    assert (found.hidden_size, found.batch_tokens, found.compiled) == (64, 64, False)
+
+
+def test_what_cannot_be_divided_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StudyError, match=r"--ranks: 2 processes cannot train together here .*Start with --ranks 1"):
+        time_together(config(), recipe(batch_tokens=16), dtype="float32", seconds=0.2, size=2)
+
+
+@pytest.mark.long
+def test_a_whole_study_by_two_processes_keeps_its_budget(tmp_path: Path) -> None:
+    out, texts = tmp_path / "study", write_texts(tmp_path / "texts", num_files=200, sentences=200)
+    done = isoflop("run", texts, "--budget", "80s", "--ranks", "2", "--out", out, "--json", timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["seconds"] == pytest.approx(80, rel=0.06) and 0 < told["test_bits_per_byte"] < 8
+    records = [stamped.record for stamped in read_records(out / "records.jsonl")]
+    sessions = [record for record in records if isinstance(record, SessionStarted)]
+    assert len(sessions) == 3 and "isoflop train" in sessions[1].command
+    assert (out / "model" / "config.json").is_file()
