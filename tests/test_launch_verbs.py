@@ -58,24 +58,34 @@ def test_options_reach_every_process(study: Path) -> None:
     assert "--nodes=4" in script and "--time=0-12:00:00" in script and "--quiet --sharded" in script
 
 
-def test_what_nobody_names_is_the_cheapest_that_does_it_in_time(tmp_path: Path) -> None:
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A plan of 1.3 G parameters and 31 G tokens, in two days."""
     made = Study(tmp_path / "large")
     made.give(GIVEN)
-    shape = shape_of_size(1.3e9, context=2048)
     chosen = recipe(context=2048, batch_tokens=2048 * 512, num_steps=30_000, unique_tokens=10**11)
-    made.write("plan.json", plan(shape, chosen, training_seconds=48 * 3600.0))
-    anything = ASKED | {"device": None, "nodes": None, "devices": None}
-    cheapest = launch(made.folder, on="skypilot", **anything)
-    in_haste = launch(made.folder, on="skypilot", **(anything | {"device": "h100", "hours": 6.0}))
-    assert cheapest["devices"] >= 1 and in_haste["hours"] == 6.0
-    assert in_haste["device"] == "H100" and in_haste["devices"] > 8  # whole nodes
-    assert launch(made.folder, on="skypilot", **(anything | {"devices": 4, "hours": 6.0}))["devices"] % 4 == 0
-    with pytest.raises(BudgetError, match=r"nothing known would do this plan in 0.01 hours\. Name --device"):
-        launch(made.folder, on="skypilot", **(anything | {"hours": 0.01}))
+    made.write("plan.json", plan(shape_of_size(1.3e9, context=2048), chosen, training_seconds=48 * 3600.0))
+    return made.folder
 
 
-def test_a_small_plan_gets_one_device(study: Path) -> None:
-    assert launch(study, on="ray", **(ASKED | {"nodes": None, "devices": None}))["devices"] <= 4
+ANYTHING: dict[str, Any] = ASKED | {"device": None, "nodes": None, "devices": None}
+
+
+def test_what_nobody_names_is_as_the_cheapest_has_it_that_does_it_in_time(large: Path) -> None:
+    def asked(**changes: Any) -> dict[str, Any]:
+        return launch(large, on="skypilot", **(ANYTHING | changes))
+
+    in_time, in_haste = asked(device="h100"), asked(device="h100", hours=4.0)
+    assert 1 <= in_time["devices"] < in_haste["devices"]
+    assert in_haste["devices"] % 8 == 0 and "H100: 8" in (large / "sky.yaml").read_text()  # whole nodes
+    assert asked(devices=4, hours=4.0)["devices"] % 4 == 0
+    assert asked(device="h100", nodes=4, hours=4.0)["devices"] >= in_haste["devices"]
+    with pytest.raises(BudgetError, match=r"nothing known would do this plan in 4 hours\. Name --device"):
+        asked(device="h100", nodes=1, hours=4.0)
+
+
+def test_a_small_plan_gets_one_node_of_ray(study: Path) -> None:
+    assert launch(study, on="ray", **ANYTHING)["devices"] <= 4
 
 
 def test_slurm_is_given_the_job(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from isoflop import cli, sweep_verbs
 from isoflop.core.errors import BudgetError, DivergedError, IsoflopError, StudyError
+from isoflop.core.files import read_json, write_checked_json
 from isoflop.law.table import Table
 from isoflop.sweep_verbs import sweep
 
@@ -26,6 +29,14 @@ ASKED: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As conftest.py promises, though a single worker may take all cores."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sweep_verbs, "usable_cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def swept(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("swept")
@@ -36,7 +47,7 @@ def swept(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_its_table_is_one_that_laws_are_fitted_to(swept: Path) -> None:
     table = Table.read(swept / "points.csv")
     rows = list(csv.DictReader((swept / "points.csv").open()))
-    assert [row["run"] for row in rows] == ["w64-s0", "w64-s0", "w32-s0", "w32-s0"]
+    assert [row["run"] for row in rows] == ["w32-s0", "w32-s0", "w64-s0", "w64-s0"]
     tokens, batch = table.columns["tokens"], 512
     assert list(tokens) == [round(asked / batch) * batch for asked in (6e4, 1e5)] * 2
     assert (table.columns["params_all"] > table.columns["params"]).all() and (table.loss > 0).all()
@@ -59,9 +70,23 @@ def test_what_is_finished_is_not_trained_again(
     assert (swept / "points.csv").read_bytes() == before
 
 
-def test_another_sweep_in_its_folder_is_refused(corpus: Path, swept: Path) -> None:
+def test_another_sweep_in_its_folder_is_refused(corpus: Path, swept: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"runs/w64-s0: another run is here"):
         sweep(corpus, swept, **(ASKED | {"rate_factor": 2.0}))
+    other = tmp_path / "corpus"
+    shutil.copytree(corpus, other)
+    manifest = read_json(other / "manifest.json")
+    write_checked_json(other / "manifest.json", manifest | {"sources": ["elsewhere"]})
+    with pytest.raises(StudyError, match="runs on another corpus are here"):
+        sweep(other, swept, **ASKED)
+
+
+def test_more_widths_join_the_table_and_none_is_trained_twice(corpus: Path, swept: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(swept, out)
+    answer = sweep(corpus, out, **(ASKED | {"widths": "96,96", "tokens": "6e4,60100,1e5"}))
+    assert [each["run"] for each in answer["losses"]] == ["w32-s0"] * 2 + ["w64-s0"] * 2 + ["w96-s0"] * 2
+    assert answer["num_runs"] == 1
 
 
 def test_a_run_that_diverges_is_left_out(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +111,7 @@ def test_a_run_that_diverges_is_left_out(corpus: Path, tmp_path: Path, monkeypat
         ({"widths": "wide"}, "--widths: 'wide' cannot be one"),
         ({"tokens": "1e6,nan"}, "--tokens: 'nan' cannot be one"),
         ({"tokens": "1000"}, "--tokens: 1000 tokens are 2 steps of 512 tokens. Give each run 51,200 or more"),
+        ({"seeds": "1e30"}, "--seeds: '1e30' cannot be one. Write whole numbers"),
         ({"seeds": "0,-1"}, "--seeds: '-1' cannot be one"),
         ({"seeds": ""}, "--seeds: '' cannot be one"),
     ],

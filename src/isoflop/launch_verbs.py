@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,13 +13,15 @@ from isoflop.core.extras import needs
 from isoflop.core.files import write_text
 from isoflop.core.products import Plan
 from isoflop.estimate.devices import find_device, names
-from isoflop.estimate.estimate import Estimate, Terms, affordable
+from isoflop.estimate.estimate import COUNTS, Terms, affordable
 from isoflop.estimate.parallel import Training
 from isoflop.estimate.shapes import Shape
 from isoflop.fleet.launch import WRITERS, Launch
 from isoflop.study import Study
 from isoflop.train.ranks import Layout
 
+USUAL_NODE = 8
+"""Devices."""
 SLACK = 2.0
 """Times the planned training that a job may take where nobody says: starting, validating, queueing anew."""
 RAY_ADDRESS = "http://127.0.0.1:8265"
@@ -55,6 +56,8 @@ def launch(
         raise IsoflopError(f"{on} is not submitted to from here", where="--submit", remedy="Leave it out")
     if on == "kubernetes" and image is None:
         raise IsoflopError("a container of what?", where="--image", remedy="Name an image with isoflop in it")
+    if on == "ray" and nodes is None:
+        nodes = 1
     nodes, devices, device = _machines(plan, nodes, devices, device, hours, spot=spot)
     if on == "ray" and nodes > 1:
         raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
@@ -82,25 +85,33 @@ def launch(
 def _machines(
     plan: Plan, nodes: int | None, devices: int | None, device: str | None, hours: float | None, *, spot: bool
 ) -> tuple[int, int, str]:
-    """How many nodes, how many devices in each, and which: what nobody named is the cheapest's."""
+    """How many nodes, how many devices in each, and which: what nobody named is as the cheapest has it that does the
+    plan in time."""
     if nodes and devices and device:
         return nodes, devices, find_device(device).name
-    cheapest = _cheapest(plan, device, hours or max(1.0, plan.training_seconds / 3600), spot)
-    devices = devices or min(cheapest.num_devices, cheapest.device.node_size)
-    return nodes or math.ceil(cheapest.num_devices / devices), devices, cheapest.device.name
-
-
-def _cheapest(plan: Plan, device: str | None, hours: float, spot: bool) -> Estimate:
-    """Of the devices with a price, or of so many of the one that is named, what does the plan in time for the least."""
+    hours = hours or max(1.0, plan.training_seconds / 3600)
     shape = Shape(**plan.model)
     training = Training(shape, max(1, plan.recipe.batch_tokens // plan.recipe.context), plan.recipe.context)
-    priced = (known for known in map(find_device, names()) if known.dollars_per_hour is not None)
-    pool = [find_device(device)] if device else list(priced)
+    pool = [find_device(name) for name in ([device] if device else names())]
+    if not device:
+        pool = [known for known in pool if known.dollars_per_hour is not None]
+    counts = [nodes * devices] if nodes and devices else _counts(nodes, devices)
     try:
-        return affordable(training, plan.tokens, pool, Terms(0.0, spot=spot), hours=hours)[0]
+        found = affordable(training, plan.tokens, pool, Terms(0.0, spot=spot), hours=hours, counts=counts)[0]
     except BudgetError as error:
         remedy = "Name --device, --nodes and --devices, or give it more --hours"
         raise BudgetError(f"nothing known would do this plan in {hours:.3g} hours", remedy=remedy) from error
+    each = devices or (found.num_devices // nodes if nodes else min(found.num_devices, USUAL_NODE))
+    return found.num_devices // each, each, found.device.name
+
+
+def _counts(nodes: int | None, devices: int | None) -> list[int]:
+    """Numbers of devices to try: whole nodes of so many, or so many nodes of up to eight, or any power of two."""
+    if devices:
+        return [devices * count for count in COUNTS]
+    if nodes:
+        return [nodes * count for count in COUNTS if count <= USUAL_NODE]
+    return list(COUNTS)
 
 
 def _sbatch(path: Path) -> str:

@@ -11,12 +11,13 @@ from typing import Any
 from isoflop.core import codec
 from isoflop.core.card import CARD, DataCard, load_card
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
+from isoflop.core.executor import Place
 from isoflop.core.files import claimed, file_sha256, write_text
 from isoflop.core.files import verify as verify_file
 from isoflop.core.process import interruptible
 from isoflop.core.products import CorpusManifest
 from isoflop.core.progress import Progress
-from isoflop.fleet.choose import Place, executor_on
+from isoflop.fleet.choose import executor_on
 from isoflop.machine.power import detect_power
 from isoflop.report.card import card_page
 from isoflop.text import prepare as text

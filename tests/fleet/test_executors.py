@@ -118,7 +118,7 @@ def _kill(job: PilotJob, marker: Path) -> None:
 
 
 def asked(corpus: Path, folder: Path) -> list[PilotJob]:
-    wanted = Sweep(corpus, folder, [32, 64], [60_000, 200_000], [0], 16, "float32", 1.0, 2000)
+    wanted = Sweep(corpus, folder, [32, 64], [70_000, 200_000], [0], 16, "float32", 1.0, 2000)
     return jobs_of(wanted, load(corpus))
 
 

@@ -67,6 +67,15 @@ def test_one_that_fails_to_start_says_nothing(installed: types.ModuleType, tmp_p
     assert told(tmp_path / "records.jsonl") == []
 
 
+def test_one_that_hides_its_own_errors_says_nothing(
+    installed: types.ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tracker, "stop", lambda self: None)
+    with checked(tmp_path / "records.jsonl", RecordLog(tmp_path / "records.jsonl").write):
+        pass
+    assert told(tmp_path / "records.jsonl") == []
+
+
 def test_without_it_there_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with checked(tmp_path / "records.jsonl", lambda record: pytest.fail("written")):

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.options import MAX_SEED, Json, PlaceOption, PriceOption, Quiet, WorkersOption
+from isoflop.cli.options import Json, PlaceOption, PriceOption, Quiet, WorkersOption
+from isoflop.core.products import MAX_SEED
 from isoflop.core.extras import needs
 
 app = typer.Typer()
@@ -16,7 +17,7 @@ app = typer.Typer()
 
 @app.command(
     epilog="Examples:  isoflop sweep corpus/ --widths 64,96,128,192 --tokens 1e6,2e6,4e6  |  "
-    "isoflop sweep corpus/ --widths 256,512 --tokens 1e8,2e8 --seeds 0,1 --on slurm  |  then: isoflop fit sweep/points.csv"
+    "isoflop sweep corpus/ --widths 256,512 --tokens 1e7,2e7 --seeds 0,1 --on slurm  |  then: isoflop fit points.csv"
 )
 def sweep(
     corpus: Annotated[Path, typer.Argument(metavar="CORPUS", help="What isoflop prepare wrote, or a study.")],

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from isoflop.core.executor import Place
 from isoflop.core.products import OptimizerName, ScheduleName
-
-MAX_SEED = 2**63 - 1
-"""TOML's and torch's largest integer."""
 
 TextsArgument = Annotated[
     list[str] | None,
@@ -36,11 +34,7 @@ SmoothingOption = Annotated[float, typer.Option(min=0, max=0.9, help="Share of a
 AverageOption = Annotated[
     float, typer.Option(min=0, max=0.99999, help="Keep a running average of the weights with this decay a step.")
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")
-]
-PlaceOption = Annotated[
-    Literal["local", "ray", "slurm"], typer.Option(help="Where the work is done: here, or by nodes that see --out.")
-]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Processes; the cores of this machine otherwise.")]
+PlaceOption = Annotated[Place, typer.Option(help="Where the work is done: here, or by nodes that see --out.")]
 PriceOption = Annotated[float | None, typer.Option(help="Dollars for an hour of this machine.")]
 GRID_HELP = "Country of the electricity (FRA, DEU, ...) or grams CO2e per kWh."

@@ -12,7 +12,6 @@ import typer
 
 from isoflop.cli.options import (
     GRID_HELP,
-    MAX_SEED,
     AverageOption,
     BudgetOption,
     Json,
@@ -27,6 +26,7 @@ from isoflop.cli.options import (
     ZLossOption,
 )
 from isoflop.core.process import AGAIN, tune_process
+from isoflop.core.products import MAX_SEED
 
 app = typer.Typer()
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.options import MAX_SEED, Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, WorkersOption
+from isoflop.cli.options import Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, WorkersOption
+from isoflop.core.products import MAX_SEED
 from isoflop.core.extras import needs
 
 app = typer.Typer()

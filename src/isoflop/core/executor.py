@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -12,9 +14,11 @@ from isoflop.core.errors import IsoflopError, LostError
 
 T = TypeVar("T")
 R = TypeVar("R")
+Place = Literal["local", "ray", "slurm"]
 State = Literal["waiting", "running", "done", "failed", "lost", "cancelled"]
 RETRIES = 3
-"""Of pieces that were lost with their process or machine, in one `Executor.ended` or `Executor.map`."""
+"""Of a piece that was lost with its process or machine, in `Executor.ended` and `Executor.map`."""
+_NUMBERS = itertools.count()
 
 
 class Job(ABC, Generic[R]):
@@ -30,14 +34,15 @@ class Job(ABC, Generic[R]):
 
     @abstractmethod
     def result(self) -> R:
-        """Waits for it. Raises what the work raised, `LostError` where it was lost or cancelled."""
+        """Waits for it. Raises what the work raised (Slurm tells other errors than a person's as text alone), and
+        `LostError` where it was lost or cancelled."""
 
     @abstractmethod
     def cancel(self) -> None:
         """Ends it at once, whatever it does; nothing where it has ended."""
 
     def logs(self) -> str:
-        """What it printed so far; nothing where the executor keeps no logs."""
+        """What it printed so far, by Python at least; nothing where the executor keeps no logs."""
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log and self.log.exists() else ""
 
 
@@ -56,17 +61,16 @@ class Executor(ABC):
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
         """Waits until one of them has ended, in whatever way."""
 
-    def ended(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[Job[R]]:
-        """Jobs as they end, lost ones after they were done again; whatever else is under way is cancelled at the end."""
-        pending = dict(zip(self.submit(function, items), items, strict=True))
-        retries = RETRIES
+    def ended(self, function: Callable[[T], R], items: Sequence[T]) -> Generator[Job[R], None, None]:
+        """Jobs as they end, lost ones after they were done again; what is still under way when the generator is closed
+        is cancelled."""
+        pending = {job: (item, RETRIES) for job, item in zip(self.submit(function, items), items, strict=True)}
         try:
             while pending:
                 job = self.first(list(pending))
-                item = pending.pop(job)
+                item, retries = pending.pop(job)
                 if job.state == "lost" and retries:
-                    retries -= 1
-                    pending |= {again: item for again in self.submit(function, [item])}
+                    pending |= {again: (item, retries - 1) for again in self.submit(function, [item])}
                 else:
                     yield job
         finally:
@@ -74,12 +78,13 @@ class Executor(ABC):
                 job.cancel()
 
     def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """Results as they come, in any order; the first error is raised and ends what has not begun."""
-        for job in self.ended(function, items):
-            yield job.result()
+        """Results as they come, in any order; the first error is raised and ends all that is under way."""
+        with closing(self.ended(function, items)) as jobs:
+            for job in jobs:
+                yield job.result()
 
 
-def called(function: Callable[[T], R], item: T, log: Path | None) -> R | IsoflopError:
+def called(function: Callable[[T], R], item: T, log: Path | None = None) -> R | IsoflopError:
     """What a process of any executor does: a person's mistakes are results, what is printed goes to ``log``."""
     try:
         if log is None:
@@ -98,4 +103,13 @@ def value_of(result: R | IsoflopError) -> R:
 
 
 def lost(how: str) -> LostError:
+    """What a job that was lost raises."""
     return LostError(f"a piece of work was lost ({how})", remedy="Do the same again: what was finished is kept")
+
+
+def new_log(folder: Path | None) -> Path | None:
+    """A file in ``folder`` that no other job of this process has."""
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute() / f"{os.getpid()}-{next(_NUMBERS)}.log"

@@ -1,4 +1,4 @@
-"""Settings that a process must be started with, and how it ends with its parent."""
+"""Settings that a process must be started with, and how it ends: with its parent, or by Ctrl-C."""
 
 from __future__ import annotations
 

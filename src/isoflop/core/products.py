@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 FORMAT_VERSION = 2
 """Version of the study folder; a folder of another version is refused."""
+MAX_SEED = 2**63 - 1
+"""TOML's and torch's largest integer."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from isoflop.core.errors import BudgetError
@@ -24,6 +24,8 @@ SAVE_BYTES_PER_SECOND = 1e9
 """A device, into its host's memory, from where it is written while the run goes on (an assumption)."""
 SAVE_SECONDS = 2.0
 """Of any save, beside that."""
+COUNTS = tuple(1 << power for power in range(MAX_DEVICES.bit_length()))
+"""Numbers of devices that a search tries."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,19 @@ def affordable(
     *,
     hours: float = math.inf,
     dollars: float = math.inf,
+    counts: Sequence[int] = COUNTS,
 ) -> list[Estimate]:
-    """What is done in time and within the money by its central values: the cheapest number of each device, those
-    without a price at the fewest devices; the cheapest first.
+    """What is done in time and within the money by its central values: the cheapest of these ``counts`` of each device,
+    those without a price at the fewest devices; the cheapest first.
 
     Raises `BudgetError` where nothing is, or the tokens are less than a batch.
     """
     _require_a_batch(training, tokens)
-    found = [each for device in devices if (each := _cheapest(training, tokens, device, terms, hours, dollars))]
+    found = []
+    for device in devices:
+        done = (each for each in _at(counts, training, tokens, device, terms) if _kept(each, hours, dollars))
+        if (cheapest := min(done, key=_cost, default=None)) is not None:
+            found.append(cheapest)
     if not found:
         what = "no number of devices that was tried keeps deadline and cost"
         raise BudgetError(what, remedy="Give more time or money, fewer --tokens, or another --device")
@@ -154,19 +161,16 @@ def _cost(each: Estimate) -> tuple[bool, float]:
     return (True, each.device_hours.central) if each.dollars is None else (False, each.dollars.central)
 
 
-def _cheapest(
-    training: Training, tokens: float, device: Device, terms: Terms, hours: float, dollars: float
-) -> Estimate | None:
-    def kept(each: Estimate) -> bool:
-        cost = 0.0 if each.dollars is None else each.dollars.central
-        return each.hours.central <= hours and cost <= dollars
-
-    return min(filter(kept, _at_all_sizes(training, tokens, device, terms)), key=_cost, default=None)
+def _kept(each: Estimate, hours: float, dollars: float) -> bool:
+    cost = 0.0 if each.dollars is None else each.dollars.central
+    return each.hours.central <= hours and cost <= dollars
 
 
-def _at_all_sizes(training: Training, tokens: float, device: Device, terms: Terms) -> Iterator[Estimate]:
-    """At 1, 2, 4, ... devices, as far as the batch divides."""
-    for power in range(MAX_DEVICES.bit_length()):
-        layout = fastest(training, device, 1 << power)
+def _at(
+    counts: Sequence[int], training: Training, tokens: float, device: Device, terms: Terms
+) -> Iterator[Estimate]:
+    """At each of these numbers of devices, as far as the model fits and the batch divides."""
+    for count in counts:
+        layout = fastest(training, device, count)
         if layout is not None:
             yield _estimate(training, tokens, device, layout, terms)

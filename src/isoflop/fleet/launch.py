@@ -159,6 +159,6 @@ def as_yaml(value: Mapping[str, Any]) -> str:
     def text(dumper: Any, data: str) -> Any:
         return dumper.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
 
-    dumper = type("Dumper", (yaml.SafeDumper,), {})
+    dumper: Any = type("Dumper", (yaml.SafeDumper,), {})
     dumper.add_representer(str, text)
     return str(yaml.dump(dict(value), Dumper=dumper, sort_keys=False, allow_unicode=True))

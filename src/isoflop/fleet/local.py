@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import threading
@@ -14,7 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, lost, value_of
+from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
+from isoflop.core.process import die_with_parent
 
 
 class Local(Executor):
@@ -28,51 +28,53 @@ class Local(Executor):
         self.num_processes, self.folder = num_processes, folder
         self._threads: ThreadPoolExecutor | None = None
         self._seat = threading.local()
-        self._numbers = itertools.count()
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
         if self.num_processes < 2 or (len(items) < 2 and self._threads is None):
-            return [_Here(function, item, self._log()) for item in items]
+            return [_Here(function, item, new_log(self.folder)) for item in items]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.num_processes)
-        return [_There(self._threads, self._seat, function, item, self._log()) for item in items]
+        return [_There(self._threads, self._seat, function, item, new_log(self.folder)) for item in items]
 
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
-        there = {job.future: job for job in jobs if isinstance(job, _There)}
-        if not there:
-            return jobs[0]
-        return there[next(iter(wait(there, return_when=FIRST_COMPLETED).done))]
-
-    def _log(self) -> Path | None:
-        if self.folder is None:
-            return None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"{os.getpid()}-{next(self._numbers)}.log"
+        for job in jobs:
+            if isinstance(job, _Here):
+                job.run()
+            if job.state not in ("waiting", "running"):
+                return job
+        futures = {job.future: job for job in jobs if isinstance(job, _There)}
+        return futures[next(iter(wait(futures, return_when=FIRST_COMPLETED).done))]
 
 
 class _Here(Job[R]):
-    """Done in this process when its result is asked for."""
+    """Done in this process when somebody waits for it."""
 
     def __init__(self, function: Callable[[T], R], item: T, log: Path | None) -> None:
         super().__init__(log)
+        self._future: Future[R | IsoflopError] = Future()
         self._work: Callable[[], R | IsoflopError] = lambda: called(function, item, log)
-        self._state: State = "waiting"
+
+    def run(self) -> None:
+        if self._future.done():
+            return
+        self._future.set_running_or_notify_cancel()
+        try:
+            self._future.set_result(self._work())
+        except Exception as error:
+            self._future.set_exception(error)
 
     @property
     def state(self) -> State:
-        return self._state
+        return _state_of(self._future)
 
     def result(self) -> R:
-        if self._state == "cancelled":
+        if self._future.cancelled():
             raise lost("cancelled")
-        self._state = "failed"
-        result = value_of(self._work())
-        self._state = "done"
-        return result
+        self.run()
+        return value_of(self._future.result())
 
     def cancel(self) -> None:
-        if self._state == "waiting":
-            self._state = "cancelled"
+        self._future.cancel()
 
 
 class _There(Job[R]):
@@ -89,31 +91,30 @@ class _There(Job[R]):
         """In the thread: the work in its process, which is started anew where it is none any more."""
         try:
             if not hasattr(self._seat, "pool"):
-                self._seat.pool = ProcessPoolExecutor(1, get_context("spawn"), _be_one_of_many)
-                self._seat.process = self._seat.pool.submit(os.getpid).result()
+                started = ProcessPoolExecutor(1, get_context("spawn"), _be_one_of_many, (os.getpid(),))
+                self._seat.pool, self._seat.process = started, started.submit(os.getpid).result()
             self._process = self._seat.process
             if self._cancelled:
                 raise lost("cancelled")
             result: R | IsoflopError = self._seat.pool.submit(called, function, item, self.log).result()
         except BrokenProcessPool as error:
-            del self._seat.pool
-            raise lost("its process was killed, perhaps for want of memory: try fewer --workers") from error
+            self._seat.__dict__.pop("pool", None)
+            how = "its process was killed, perhaps for want of memory: try fewer --workers"
+            raise lost("cancelled" if self._cancelled else how) from error
         finally:
             self._process = 0
+            if self._cancelled:  # whose kill may have come too late for the work, and hit an idle process
+                self._seat.__dict__.pop("pool", None)
         return result
 
     @property
     def state(self) -> State:
-        if self._cancelled or self.future.cancelled():
+        if self._cancelled:
             return "cancelled"
-        if not self.future.done():
-            return "running" if self._process else "waiting"
-        if self.future.exception() is None:
-            return "failed" if isinstance(self.future.result(), IsoflopError) else "done"
-        return "lost" if isinstance(self.future.exception(), IsoflopError) else "failed"
+        return "running" if self._process else _state_of(self.future)
 
     def result(self) -> R:
-        if self.future.cancelled():
+        if self._cancelled:
             raise lost("cancelled")
         return value_of(self.future.result())
 
@@ -126,8 +127,20 @@ class _There(Job[R]):
                 os.kill(self._process, signal.SIGKILL)
 
 
-def _be_one_of_many() -> None:
-    """One thread, for its siblings have the other cores. Ctrl-C reaches every process of a terminal; this one's parent
-    ends it."""
+def _state_of(future: Future[R | IsoflopError]) -> State:
+    if future.cancelled():
+        return "cancelled"
+    if not future.done():
+        return "waiting"
+    error = future.exception()
+    if error is None:
+        return "failed" if isinstance(future.result(), IsoflopError) else "done"
+    return "lost" if isinstance(error, IsoflopError) else "failed"
+
+
+def _be_one_of_many(parent: int) -> None:
+    """One thread, for its siblings have the other cores, and no longer than the parent. Ctrl-C reaches every process of
+    a terminal; this one's parent ends it."""
     os.environ["RAYON_NUM_THREADS"] = "1"
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

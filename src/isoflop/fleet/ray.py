@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, lost, value_of
+from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
 from isoflop.core.extras import needs
 
 
@@ -23,24 +22,22 @@ class Ray(Executor):
         for this process only. What jobs print goes to ``folder``."""
         self.address, self.num_processes = address or os.environ.get("RAY_ADDRESS"), num_processes
         self.folder = folder
-        self._numbers = itertools.count()
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
         ray = self._ready()
-        call = ray.remote(max_retries=0)(_called)  # what is lost is done again by `Executor.ended`
+        call = ray.remote(max_retries=0)(called)  # what is lost is done again by `Executor.ended`
         shared = ray.put(function)  # once, whatever it carries
-        return [_RayJob(ray, call.remote(shared, item, log), log) for item in items for log in [self._log()]]
+        return [_RayJob(ray, call.remote(shared, item, log), log) for item in items for log in [new_log(self.folder)]]
 
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
-        by_reference = {job.reference: job for job in jobs if isinstance(job, _RayJob)}
+        by_reference = {}
+        for job in jobs:
+            assert isinstance(job, _RayJob)
+            if job.cancelled:
+                return job
+            by_reference[job.reference] = job
         (done, *_), _ = self._ready().wait(list(by_reference))
         return by_reference[done]
-
-    def _log(self) -> Path | None:
-        if self.folder is None:
-            return None
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return self.folder / f"{os.getpid()}-{next(self._numbers)}.log"
 
     def _ready(self) -> Any:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # isoflop phones nobody
@@ -49,21 +46,24 @@ class Ray(Executor):
         if not ray.is_initialized():
             here: dict[str, Any] = {"num_cpus": self.num_processes, "_node_ip_address": "127.0.0.1"}
             given = {"address": self.address} if self.address else here
-            ray.init(include_dashboard=False, log_to_driver=False, **given)
+            try:
+                ray.init(include_dashboard=False, log_to_driver=False, **given)
+            except ConnectionError as error:
+                what = f"no Ray answers ({str(error).splitlines()[0]})"
+                raise IsoflopError(what, where=self.address or "ray", remedy="Check RAY_ADDRESS") from error
         return ray
 
 
 class _RayJob(Job[R]):
     def __init__(self, ray: Any, reference: Any, log: Path | None) -> None:
         super().__init__(log)
-        self._ray, self.reference, self._cancelled = ray, reference, False
+        self._ray, self.reference, self.cancelled = ray, reference, False
 
     @property
     def state(self) -> State:
-        if self._cancelled:
+        if self.cancelled:
             return "cancelled"
-        done, _ = self._ray.wait([self.reference], timeout=0)
-        if not done:
+        if not self._has_ended():
             return "running" if self.log and self.log.exists() else "waiting"
         try:
             return "failed" if isinstance(self._ray.get(self.reference), IsoflopError) else "done"
@@ -73,20 +73,21 @@ class _RayJob(Job[R]):
             return "lost"
 
     def result(self) -> R:
+        if self.cancelled:
+            raise lost("cancelled")
         try:
             result: R | IsoflopError = self._ray.get(self.reference)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
-            raise lost("cancelled" if self._cancelled else f"by Ray: {error}") from error
+            raise lost(f"by Ray: {str(error).splitlines()[0]}") from error
         return value_of(result)
 
     def cancel(self) -> None:
-        done, _ = self._ray.wait([self.reference], timeout=0)
-        if not done:
-            self._cancelled = True
+        if not self._has_ended():
+            self.cancelled = True
             self._ray.cancel(self.reference, force=True)
 
-
-def _called(function: Callable[[T], R], item: T, log: Path | None) -> R | IsoflopError:
-    return called(function, item, log)
+    def _has_ended(self) -> bool:
+        ended, _ = self._ray.wait([self.reference], timeout=0)
+        return bool(ended)

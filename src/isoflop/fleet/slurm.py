@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.executor import Executor, Job, R, State, T, called, lost, value_of
 from isoflop.core.extras import needs
 
 _MINUTES = 24 * 60
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 """Between two looks for jobs that have ended; Slurm itself is asked once in ten minutes, by submitit."""
 _WAITING = ("PENDING", "READY", "REQUEUED", "UNKNOWN")
 
@@ -33,11 +33,15 @@ class Slurm(Executor):
             import submitit
         if not items:
             return []
-        executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
-        executor.update_parameters(name="isoflop", cpus_per_task=1, timeout_min=_MINUTES, stderr_to_stdout=True)
-        if self.num_processes:
-            executor.update_parameters(slurm_array_parallelism=self.num_processes)
-        return [_SlurmJob(job) for job in executor.map_array(partial(_called, function), items)]
+        try:
+            executor = submitit.AutoExecutor(self.folder, cluster=self.cluster)
+            executor.update_parameters(name="isoflop", cpus_per_task=1, timeout_min=_MINUTES, stderr_to_stdout=True)
+            if self.num_processes:
+                executor.update_parameters(slurm_array_parallelism=self.num_processes)
+            return [_SlurmJob(job) for job in executor.map_array(_Work(function), items)]
+        except RuntimeError as error:
+            what = f"Slurm takes no jobs ({str(error).strip().splitlines()[0]})"
+            raise IsoflopError(what, where="--on slurm", remedy="Start from a node that has sbatch and srun") from error
 
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
         while True:
@@ -45,6 +49,22 @@ class Slurm(Executor):
                 if job.state not in ("waiting", "running"):
                     return job
             time.sleep(_LOOK_SECONDS)
+
+
+class _Work(Generic[T, R]):
+    """What a job does; queued anew where its time is over."""
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self.function = function
+
+    def __call__(self, item: T) -> R | IsoflopError:
+        return called(self.function, item)
+
+    def checkpoint(self, item: T) -> Any:
+        """Called by submitit at the end of a job's time: what is finished is on disk."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, item)
 
 
 class _SlurmJob(Job[R]):
@@ -58,33 +78,33 @@ class _SlurmJob(Job[R]):
             return "cancelled"
         if not self._job.done():
             return "waiting" if self._job.state in _WAITING else "running"
-        if self._error is None:
-            return "failed" if isinstance(self._job.result(), IsoflopError) else "done"
-        return "failed" if type(self._error).__name__ == "FailedJobError" else "lost"
+        if isinstance(self._outcome, Exception):
+            failed = isinstance(self._outcome, IsoflopError) or type(self._outcome).__name__ == "FailedJobError"
+            return "failed" if failed else "lost"
+        return "done"
 
     @cached_property
-    def _error(self) -> Exception | None:
-        """Of a job that has ended: what its process or Slurm says; files may come late, for which submitit waits."""
-        error: Exception | None = self._job.exception()
-        return error
+    def _outcome(self) -> R | Exception:
+        """Of a job that has ended: its result, or what it, submitit or Slurm says went wrong."""
+        error: Exception | None = self._job.exception()  # files may come late, for which submitit waits
+        if error is not None:
+            return error
+        result: R | IsoflopError = self._job.result()
+        return result
 
     def result(self) -> R:
-        self._job.wait()
-        match self.state:
-            case "lost" | "cancelled":
-                raise lost(f"Slurm's job {self._job.job_id}: see {self.log}")
-            case "failed" if self._error is not None:
-                raise self._error
-            case _:
-                result: R | IsoflopError = self._job.result()
-                return value_of(result)
+        if not self._cancelled:
+            self._job.wait()
+        if self.state in ("lost", "cancelled"):
+            raise lost(f"Slurm's job {self._job.job_id}: see {self.log}")
+        if isinstance(self._outcome, Exception) and not isinstance(self._outcome, IsoflopError):
+            remedy = "Mend what the log says, then do the same again: what was finished is kept"
+            raise IsoflopError(
+                f"job {self._job.job_id} failed", where=str(self.log), remedy=remedy
+            ) from self._outcome
+        return value_of(self._outcome)
 
     def cancel(self) -> None:
         if not self._job.done():
             self._cancelled = True
             self._job.cancel(check=False)
-
-
-def _called(function: Callable[[T], R], item: T) -> R | IsoflopError:
-    """Slurm itself keeps what is printed."""
-    return called(function, item, None)

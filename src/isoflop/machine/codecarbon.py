@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import math
 import threading
 import time
@@ -16,6 +17,8 @@ from isoflop.core.records import EnergyChecked, Monitor, read_records
 
 SECONDS = 10.0
 """Between two looks of its own."""
+PATIENCE = 30.0
+"""For one that does not come to its feet: what it looks for may hang."""
 ANY_COUNTRY = "FRA"
 """It wants one for its carbon; we take its energy alone."""
 JOULES_PER_KWH = 3.6e6
@@ -26,6 +29,7 @@ def checked(records: Path, write: Callable[[EnergyChecked], None]) -> Iterator[N
     """Lets CodeCarbon meter the machine during the block, and writes what both made of it; nothing without it.
 
     It looks at the whole machine, ours at what our processes took: on a busy machine its figure is the larger one.
+    Loading it takes this process a second or two, which are metered like everything else.
     """
     if importlib.util.find_spec("codecarbon") is None:
         yield
@@ -41,7 +45,7 @@ def checked(records: Path, write: Callable[[EnergyChecked], None]) -> Iterator[N
 
 
 class _Meter:
-    """Its tracker, without files, network or talk, begun in a thread: loading it takes a second or two."""
+    """Its tracker, without files, network or talk, begun in a thread, whose errors are no reason to end a run."""
 
     def __init__(self) -> None:
         self._tracker: Any = None
@@ -50,9 +54,10 @@ class _Meter:
         self._thread.start()
 
     def _begin(self) -> None:
-        with suppress(Exception):  # whatever is wrong with it is no reason to end a run
+        with suppress(Exception):
             from codecarbon import OfflineEmissionsTracker
 
+            logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
             self._tracker = OfflineEmissionsTracker(
                 country_iso_code=ANY_COUNTRY,
                 tracking_mode="machine",
@@ -67,11 +72,11 @@ class _Meter:
 
     def end(self) -> tuple[float, float] | None:
         """When it began, and joules since; None where it did not come to that."""
-        self._thread.join()
-        if not self._began:
-            return None
-        self._tracker.stop()
-        return self._began, JOULES_PER_KWH * self._tracker.final_emissions_data.energy_consumed
+        self._thread.join(PATIENCE)
+        with suppress(Exception):  # it hides its own errors, and then lacks what it should have
+            self._tracker.stop()
+            return self._began, JOULES_PER_KWH * self._tracker.final_emissions_data.energy_consumed
+        return None
 
 
 def _beside(records: Path, began: float, joules: float) -> EnergyChecked:

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from isoflop.core.errors import BudgetError
-from isoflop.core.products import USUAL_METHOD, CorpusManifest
+from isoflop.core.products import CorpusManifest
 from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.train.pilot import MIN_STEPS, PilotJob
 
+RECORDS = "records.jsonl"
 UNHURRIED = 1e9
 """Seconds a run may take: no budget cuts it short."""
 
@@ -55,9 +56,8 @@ def _job(sweep: Sweep, manifest: CorpusManifest, width: int, seed: int) -> Pilot
         context=sweep.context,
         unique_tokens=manifest.train.num_tokens,
         seed=seed,
-        method=USUAL_METHOD,
     )
-    steps = [round(tokens / recipe.batch_tokens) for tokens in sweep.tokens]
+    steps = sorted({round(tokens / recipe.batch_tokens) for tokens in sweep.tokens})
     if steps[0] < MIN_STEPS:
         what = f"{sweep.tokens[0]:g} tokens are {steps[0]} steps of {recipe.batch_tokens:,} tokens"
         raise BudgetError(what, where="--tokens", remedy=f"Give each run {MIN_STEPS * recipe.batch_tokens:,} or more")
@@ -74,5 +74,5 @@ def _job(sweep: Sweep, manifest: CorpusManifest, width: int, seed: int) -> Pilot
         num_val_tokens=sweep.num_val_tokens,
         corpus=sweep.corpus,
         folder=folder,
-        records=folder / "records.jsonl",
+        records=folder / RECORDS,
     )

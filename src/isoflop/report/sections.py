@@ -54,7 +54,8 @@ def _other_meter(check: EnergyChecked) -> str:
     """What another tool says of a session's energy."""
     ours, of = f"{significant(check.joules_central)} J", f"{significant(check.seconds)} s"
     inside = "inside" if check.joules_low <= check.joules <= check.joules_high else "outside"
-    return f"{check.tool} makes {significant(check.joules)} J of the whole machine in {of}, {inside} our interval of {ours}."
+    theirs = f"{significant(check.joules)} J of the whole machine in {of}"
+    return f"{check.tool} makes {theirs}, {inside} our interval of {ours}."
 
 
 def _comparison_table(rows: list[Comparison]) -> Html:

@@ -84,8 +84,8 @@ def _run(job: PilotJob, write: Callable[[Record], None]) -> list[PilotFinished]:
     meter = StepMeter(write, job.run, trainer)
     for steps in job.branch_steps[len(points) :]:
         end = _affordable(steps, trainer, meter, left=job.seconds - (time.monotonic() - started))
-        if end <= trainer.num_done + MIN_STEPS and points:
-            break
+        if end < steps and points and end <= trainer.num_done + MIN_STEPS:
+            break  # too slow for another point
         snapshot = _branch(trainer, meter, end)
         points.append(_finished(job, trainer, seconds=time.monotonic() - started))
         if not math.isfinite(points[-1].loss):
