@@ -40,10 +40,6 @@ EQUALS_SD = 0.006
 levels move together, so texts differ in what there is to gain and hardly in what a gain costs. ``levels.py`` finds a
 difference of .004 to .006 on three texts and .018 on one that learns to copy on the way (docs/log.md, 24)."""
 
-MEASURED_R_D = (math.log(7.0), 0.5)
-"""R_D* where there is about one parameter a distinct token, far more than in Muennighoff's runs: 2 to 15 by the whole
-runs of docs/log.md, 7."""
-
 TRIGRAM_SIZE, TRIGRAM_RATIO, TRIGRAM_SD = 1e6, 1.42, 0.035
 """Between 0.25 and 2 to 3.5 M tokens the log loss of 1e6 matmul parameters falls so many times as far as that of a
 trigram model of as many tokens of the same text: the mean over four corpora whose copying gain is below .03 (1.41 to
@@ -55,7 +51,8 @@ much: its studies' own ratios of .95 to 1.02 would say 1.7, but then its forecas
 caught up, are 6 % too high; with .6 those of 5 and 30 minutes are 1 % off either way (docs/log.md, 18 and 29)."""
 
 LOG_R_D = (math.log(15.4), 0.7)
-"""Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b)."""
+"""Muennighoff R_D* = 15.39; their 182 runs alone give a 90 % interval of [5, infinity) (scaling.md sec. 0, 5b), the
+whole runs of docs/log.md, 7, 2 to 15, those of 22 and 24 some 5 to 9, those of 35 as much and more."""
 
 LOG_R_N = (math.log(5.3), 0.8)
 """Muennighoff R_N* = 5.31."""
@@ -141,7 +138,7 @@ class Prior:
         (``benchmarks/levels.py``, docs/log.md).
         """
         levels = tuple((math.log(unigram_nats) + mean, sd) for mean, sd in MEASURED_LEVELS)
-        pairs = (*levels, *MEASURED_SHAPE, MEASURED_R_D, MEASURED_R_N)
+        pairs = (*levels, *MEASURED_SHAPE, LOG_R_D, MEASURED_R_N)
         return Prior(
             tuple(mean for mean, _ in pairs),
             tuple(sd for _, sd in pairs),
@@ -169,8 +166,8 @@ class Prior:
     @staticmethod
     def any_text(lowest_loss: float) -> Prior:
         """For pilots on text that need not be like any measured one: what was published, much less certain."""
-        mean = (*Prior.published(lowest_loss).mean[:6], MEASURED_R_D[0], LOG_R_N[0])
-        return Prior(mean, (*ANY_TEXT_SD, MEASURED_R_D[1], LOG_R_N[1]), source="published values, loosely")
+        mean = Prior.published(lowest_loss).mean
+        return Prior(mean, (*ANY_TEXT_SD, LOG_R_D[1], LOG_R_N[1]), source="published values, loosely")
 
     @staticmethod
     def flat(lowest_loss: float) -> Prior:
