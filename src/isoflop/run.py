@@ -92,9 +92,7 @@ def _in_a_session(
             _do(stage, study, session, monitor, workers)
 
 
-def train_in_ranks(
-    study: Study, *, size: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER
-) -> int:
+def train_in_ranks(study: Study, *, size: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER) -> int:
     """The stage of training in ``size`` processes, all of them anew when one dies; returns how often.
 
     Raises `Interrupted` where it was asked to stop, `StudyError` where attempt after attempt failed.

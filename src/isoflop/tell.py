@@ -43,7 +43,9 @@ def sweep_lines(answer: dict[str, Any]) -> str:
         f"{each['run']:<12} {format_si(each['tokens']):>8} {each['loss']:>7.3f} {each['bits_per_byte']:>14.3f}"
         for each in answer["losses"]
     ]
-    lines.append(f"{answer['num_runs']} runs in {format_seconds(answer['seconds'])}; next: isoflop fit {answer['points']}")
+    lines.append(
+        f"{answer['num_runs']} runs in {format_seconds(answer['seconds'])}; next: isoflop fit {answer['points']}"
+    )
     lines += [f"  warning [{warning['code']}]: {warning['message']}" for warning in answer["warnings"]]
     return "\n".join(lines)
 

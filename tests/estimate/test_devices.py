@@ -67,5 +67,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(IsoflopError, match=r"none.csv: cannot be read \(No such file or directory\)\. A row has name"):
         find_device("x", tmp_path / "none.csv")
     (tmp_path / "mine.csv").write_bytes(b"name\xff")
-    with pytest.raises(IsoflopError, match="mine.csv, byte 4: not UTF-8 text"):
+    with pytest.raises(IsoflopError, match=r"mine\.csv, byte 4: not UTF-8 text"):
         find_device("x", tmp_path / "mine.csv")

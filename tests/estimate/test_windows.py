@@ -84,5 +84,5 @@ def test_what_cannot_be_read_is_told_by_line_and_column(tmp_path: Path, text: st
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(IsoflopError, match="none.csv: cannot be read"):
+    with pytest.raises(IsoflopError, match=r"none\.csv: cannot be read"):
         read_intensity(tmp_path / "none.csv")

@@ -94,7 +94,7 @@ def die(item: Path) -> None:
 
 
 def test_what_dies_each_time_is_told(executor: Executor, tmp_path: Path) -> None:
-    with pytest.raises(LostError, match="a piece of work was lost .* what was finished is kept"):
+    with pytest.raises(LostError, match=r"a piece of work was lost .* what was finished is kept"):
         list(executor.map(die, [tmp_path / "a", tmp_path / "b"]))
     assert sorted(executor.map(isqrt, [1, 4])) == [1, 2]
 

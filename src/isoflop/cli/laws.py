@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from isoflop.cli.options import Json, PlaceOption, PriceOption, Quiet, WorkersOption
-from isoflop.core.products import MAX_SEED
 from isoflop.core.extras import needs
+from isoflop.core.products import MAX_SEED
 
 app = typer.Typer()
 

@@ -70,7 +70,7 @@ class Executor(ABC):
                 job = self.first(list(pending))
                 item, retries = pending.pop(job)
                 if job.state == "lost" and retries:
-                    pending |= {again: (item, retries - 1) for again in self.submit(function, [item])}
+                    pending |= dict.fromkeys(self.submit(function, [item]), (item, retries - 1))
                 else:
                     yield job
         finally:

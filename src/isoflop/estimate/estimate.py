@@ -166,9 +166,7 @@ def _kept(each: Estimate, hours: float, dollars: float) -> bool:
     return each.hours.central <= hours and cost <= dollars
 
 
-def _at(
-    counts: Sequence[int], training: Training, tokens: float, device: Device, terms: Terms
-) -> Iterator[Estimate]:
+def _at(counts: Sequence[int], training: Training, tokens: float, device: Device, terms: Terms) -> Iterator[Estimate]:
     """At each of these numbers of devices, as far as the model fits and the batch divides."""
     for count in counts:
         layout = fastest(training, device, count)

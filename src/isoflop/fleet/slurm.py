@@ -99,9 +99,7 @@ class _SlurmJob(Job[R]):
             raise lost(f"Slurm's job {self._job.job_id}: see {self.log}")
         if isinstance(self._outcome, Exception) and not isinstance(self._outcome, IsoflopError):
             remedy = "Mend what the log says, then do the same again: what was finished is kept"
-            raise IsoflopError(
-                f"job {self._job.job_id} failed", where=str(self.log), remedy=remedy
-            ) from self._outcome
+            raise IsoflopError(f"job {self._job.job_id} failed", where=str(self.log), remedy=remedy) from self._outcome
         return value_of(self._outcome)
 
     def cancel(self) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import psutil
 import torch
@@ -118,7 +119,7 @@ def _calibrate(choice: Choice, question: Question, session: Session, *, left: fl
     """Tokens/s to expect of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
     seconds = min(MAX_CALIBRATION_SECONDS, max(1.0, CALIBRATION_SHARE * left))
-    options = {"dtype": question.machine.dtype, "seconds": seconds}
+    options: dict[str, Any] = {"dtype": question.machine.dtype, "seconds": seconds}
     if question.ranks > 1:
         measure = partial(time_together, choice.config, recipe, size=question.ranks, **options)
     else:
