@@ -79,7 +79,7 @@ def test_what_nobody_names_is_as_the_cheapest_has_it_that_does_it_in_time(large:
     assert 1 <= in_time["devices"] < in_haste["devices"]
     assert in_haste["devices"] % 8 == 0 and "H100: 8" in (large / "sky.yaml").read_text()  # whole nodes
     assert asked(devices=4, hours=4.0)["devices"] % 4 == 0
-    assert asked(device="h100", nodes=4, hours=4.0)["devices"] >= in_haste["devices"]
+    assert asked(device="h100", nodes=4, hours=8.0)["devices"] in (16, 32)
     with pytest.raises(BudgetError, match=r"nothing known would do this plan in 4 hours\. Name --device"):
         asked(device="h100", nodes=1, hours=4.0)
 
