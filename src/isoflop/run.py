@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import torch
 
-from isoflop.core.errors import Interrupted, StudyError
-from isoflop.core.process import AGAIN, die_with_parent
+from isoflop.core.errors import BudgetError, Interrupted, StudyError
+from isoflop.core.ledger import spent_seconds
+from isoflop.core.process import AGAIN, MAX_RESTARTS, PARENT, die_with_parent
 from isoflop.core.records import StageFinished, StageStarted, read_records
 from isoflop.core.session import Session
 from isoflop.machine.limits import usable_cores
@@ -23,7 +24,7 @@ from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, pla
 from isoflop.study import Study, open_session
 from isoflop.train.checkpoint import Store
 from isoflop.train.ranks import TOGETHER, Layout, Ranks
-from isoflop.train.supervise import ASKED_CODE, PARENT, supervise
+from isoflop.train.supervise import ASKED_CODE, supervise
 from isoflop.train.workers import Workers
 
 
@@ -36,8 +37,6 @@ class Stage:
     work: Callable[[Study, Session, Workers | None], None]
 
 
-MAX_RESTARTS = 10
-"""New attempts when one of several processes dies."""
 STAGES = (
     Stage("prepare", lambda study: study.has("corpus/manifest.json"), lambda s, e, w: corpus.prepare(s, e)),
     Stage("measure", lambda study: study.has("machine.json"), machine.measure_machine),
@@ -71,9 +70,21 @@ def carry_out(study: Study, *, command: str, quiet: bool) -> None:
         return
     at = [stage.name for stage in STAGES].index("train")
     _in_a_session(study, STAGES[:at], command=command, quiet=quiet)
+    left, before = time.monotonic(), spent_seconds(read_records(study.records))
     if not STAGES[at].done(study):
+        require_places(study.given.ranks)
         train_in_ranks(study, size=study.given.ranks, max_restarts=MAX_RESTARTS, quiet=quiet)
-    _in_a_session(study, STAGES[at + 1 :], command=command, quiet=quiet, since=time.monotonic())
+    booked = spent_seconds(read_records(study.records)) - before
+    since = min(time.monotonic(), left + booked)  # what the others did not book, the next session does
+    _in_a_session(study, STAGES[at + 1 :], command=command, quiet=quiet, since=since)
+
+
+def require_places(ranks: int) -> None:
+    """Raises `BudgetError` where there are fewer GPUs, or cores, than processes that should train together."""
+    gpus = torch.cuda.device_count()
+    places, what = (gpus, "GPUs") if gpus else (usable_cores(), "cores")
+    if places < ranks:
+        raise BudgetError(f"{ranks} processes on {places} {what}", where="--ranks", remedy=f"Take at most {places}")
 
 
 def _in_a_session(

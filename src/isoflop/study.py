@@ -195,8 +195,8 @@ def _session(
     log.write(SessionStarted(command, __version__, os.getpid()))
     log.write(Spent("start", "start", age))
     with (
-        checked(study.records, log.write),
         Ledger(log.write) as ledger,
+        checked(study.records, log.write),
         Monitor(log.write, power=detect_power()) as monitor,
         Progress(remaining=seconds_left, quiet=quiet) as progress,
     ):

@@ -21,6 +21,7 @@ from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method
 from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import measure
+from isoflop.machine.throughput import gain_together
 from isoflop.model.generate import generate as continue_ids
 from isoflop.plan.planner import (
     TIME_SD,
@@ -33,7 +34,7 @@ from isoflop.plan.planner import (
     what_if,
 )
 from isoflop.plan.shapes import ladder
-from isoflop.run import carry_out, train_here, train_in_ranks
+from isoflop.run import carry_out, require_places, train_here, train_in_ranks
 from isoflop.stages.machine import rates_of, require_budget
 from isoflop.stages.plan import measured_speedup, question_of
 from isoflop.stages.setting import closing_seconds
@@ -60,6 +61,7 @@ def start(
     """Makes a study folder and carries the study out. What is wrong is told before anything is written."""
     parsed, factor = Budget.parse(budget), grams_per_kwh(grid)
     _require_price(price_per_hour)
+    require_places(ranks)
     parsed.to_seconds(Rates(1.0, 1.0, price_per_hour, factor.grams_co2e_per_kwh))  # refuses a rate that is missing
     if parsed.unit == "s":
         require_budget(parsed.amount)
@@ -200,7 +202,7 @@ def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str |
     answer = Budget.parse(budget).to_seconds(rates_of(study.machine, given)).seconds
     require_budget(answer)
     training = max(0.5 * answer, answer - _overhead(study))
-    speedup = measured_speedup(study) if study.has("plan.json") else 1.0
+    speedup = measured_speedup(study) if study.has("plan.json") else gain_together(question.machine)
     choices = consider(question, seconds=training, speedup=speedup)
     choice = best(choices)
     chosen = choice.candidate

@@ -15,13 +15,12 @@ import torch
 
 from isoflop.core.errors import Interrupted
 from isoflop.core.files import write_text
-from isoflop.core.process import die_with_parent
+from isoflop.core.process import PARENT, die_with_parent
 from isoflop.core.records import RecordLog
 from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target
 from isoflop.train.audit import digest
 from isoflop.train.ranks import Layout, Ranks
-from isoflop.train.supervise import PARENT
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 from toy import config, plan, recipe, session

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from isoflop.train.supervise import PARENT, STORE, supervise
+from isoflop.core.process import PARENT
+from isoflop.train.supervise import STORE, supervise
 
 
 def command(code: str) -> list[str]:

@@ -25,7 +25,7 @@ from isoflop.cli.options import (
     TokenizerOption,
     ZLossOption,
 )
-from isoflop.core.process import AGAIN, tune_process
+from isoflop.core.process import AGAIN, MAX_RESTARTS, tune_process
 from isoflop.core.products import MAX_SEED
 
 app = typer.Typer()
@@ -109,7 +109,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Let them train apart for so many steps at a time (DiLoCo): for slow networks."),
     ] = None,
-    max_restarts: Annotated[int, typer.Option(min=0, help="New attempts when one of them dies.")] = 10,
+    max_restarts: Annotated[int, typer.Option(min=0, help="New attempts when one of them dies.")] = MAX_RESTARTS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

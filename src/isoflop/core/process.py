@@ -16,6 +16,10 @@ ALLOCATOR = (
 )
 """Keeps large tensors' memory instead of returning it to the kernel and faulting it in again each step."""
 PR_SET_PDEATHSIG = 1
+PARENT = "ISOFLOP_PARENT"
+"""Environment variable: the process that started this one among others, and that it must not outlive."""
+MAX_RESTARTS = 10
+"""Of processes that train together, when one of them dies."""
 AGAIN = ("-P", "-m", "isoflop")
 """How the process starts itself anew; -P keeps a random.py in the current folder from hiding Python's own."""
 
@@ -28,6 +32,11 @@ def tune_process(*program: str) -> None:
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = ALLOCATOR
         os.execv(sys.executable, [sys.executable, *program, *sys.argv[1:]])
+
+
+def head_of_work() -> int:
+    """The process under which all of the work goes on: this one, or what started it beside others that do the same."""
+    return int(os.environ.get(PARENT, os.getpid()))
 
 
 def die_with_parent(parent: int) -> None:

@@ -172,6 +172,10 @@ class Machine:
     power: Power
     warnings: list[StudyWarning] = field(default_factory=list)
 
+    def num_devices(self, ranks: int) -> int:
+        """Whose peaks add up where so many processes train together: a GPU's each; a CPU's is that of all its cores."""
+        return 1 if self.device == "cpu" else ranks
+
 
 # law.json ----------------------------------------------------------------------------------------------------
 

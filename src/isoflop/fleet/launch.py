@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isoflop.core.process import MAX_RESTARTS
+
 STUDY = "/isoflop/study"
 """Where the study lies on machines that are rented."""
 GRACE_SECONDS = 300
 """Before the end of its time a run is asked to save."""
 PORT = 29_500
-RESTARTS = 10
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def skypilot(launch: Launch) -> str:
     resources: dict[str, Any] = {"accelerators": {launch.device: launch.devices}, "use_spot": launch.spot}
     if launch.max_hourly_cost is not None:
         resources["max_hourly_cost"] = launch.max_hourly_cost
-    resources["job_recovery"] = {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": RESTARTS}
+    resources["job_recovery"] = {"strategy": "EAGER_NEXT_REGION", "max_restarts_on_errors": MAX_RESTARTS}
     torchrun = [
         "torchrun --nnodes=$SKYPILOT_NUM_NODES --node-rank=$SKYPILOT_NODE_RANK",
         "--nproc-per-node=$SKYPILOT_NUM_GPUS_PER_NODE",

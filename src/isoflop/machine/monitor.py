@@ -15,6 +15,7 @@ import psutil
 
 from isoflop.core import records
 from isoflop.core.errors import IsoflopError
+from isoflop.core.process import head_of_work
 from isoflop.core.products import Power
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.nvml import EnergyCounter
@@ -56,7 +57,7 @@ class Monitor:
     ) -> None:
         self.stage = ""
         self._write, self._power, self._interval_seconds = write, power, interval_seconds
-        self._process = psutil.Process()
+        self._process = psutil.Process(head_of_work())
         self._num_cores = usable_cores()
         self._gpus = EnergyCounter.find()
         self._error: IsoflopError | None = None

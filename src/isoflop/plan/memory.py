@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from isoflop.core.products import USUAL_METHOD, Method
 from isoflop.model.config import ModelConfig
-from isoflop.model.count import Dtype, checkpoint_bytes, count_parameters, memory_bytes
+from isoflop.model.count import BYTES, Dtype, checkpoint_bytes, count_parameters, memory_bytes
 from isoflop.plan.rules import batch_tokens
 
 MEMORY_SHARE = 0.8
@@ -26,6 +26,8 @@ class Room:
     context: int
     dtype: Dtype
     method: Method = USUAL_METHOD
+    ranks: int = 1
+    """Processes that divide every batch, each with room of its own."""
 
     @property
     def limit(self) -> float:
@@ -55,7 +57,7 @@ def needed(room: Room, config: ModelConfig, tokens: float) -> int:
 def passage(room: Room, config: ModelConfig, tokens: float) -> Passage:
     """The fewest parts that fit; where single sequences do not, again with what costs a third of a step more; the
     least of all where nothing fits."""
-    sequences = batch_tokens(tokens, context=room.context) // room.context
+    sequences = _sequences(room, tokens)
     counts = [count for count in range(1, sequences + 1) if sequences % count == 0]
     ways = [Passage(count, recompute) for recompute in (False, True) for count in counts]
     return next((way for way in ways if _needed(room, config, tokens, way) <= room.limit), ways[-1])
@@ -63,11 +65,17 @@ def passage(room: Room, config: ModelConfig, tokens: float) -> Passage:
 
 def _needed(room: Room, config: ModelConfig, tokens: float, way: Passage) -> int:
     """Of the process, a step, the two copies of the state that a replay holds, and the float32 sums over parts."""
-    part = batch_tokens(tokens, context=room.context) // way.parts
+    part = _sequences(room, tokens) * room.context // way.parts
     step = memory_bytes(config, part, room.context, room.dtype, recompute=way.recompute)
     sums = FLOAT32_BYTES * count_parameters(config).all if way.parts > 1 else 0
     more = _more_state(room.method, config)
-    return room.process_bytes + step + more + NUM_COPIES * (checkpoint_bytes(config) + more) + sums
+    buckets = BYTES[room.dtype] * count_parameters(config).all if room.ranks > 1 else 0  # of gradients on their way
+    return room.process_bytes + step + buckets + more + NUM_COPIES * (checkpoint_bytes(config) + more) + sums
+
+
+def _sequences(room: Room, tokens: float) -> int:
+    """Of a batch, that one process has."""
+    return max(1, round(batch_tokens(tokens, context=room.context) / room.context / room.ranks))
 
 
 def _more_state(method: Method, config: ModelConfig) -> int:

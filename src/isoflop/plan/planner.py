@@ -72,10 +72,15 @@ class Question:
     """Processes that train together."""
 
     @property
+    def num_sharing(self) -> int:
+        """Processes that share the memory of one device."""
+        return self.ranks // self.machine.num_devices(self.ranks)
+
+    @property
     def room(self) -> memory.Room:
         dtype: Dtype = self.machine.dtype  # type: ignore[assignment]
-        each = self.machine.memory_bytes // (self.ranks if self.machine.device == "cpu" else 1)
-        return memory.Room(each, self.process_bytes, self.context, dtype, self.method)
+        each = self.machine.memory_bytes // self.num_sharing
+        return memory.Room(each, self.process_bytes, self.context, dtype, self.method, self.ranks)
 
 
 @dataclass(frozen=True)
@@ -202,9 +207,10 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
         seed=question.seed,
         method=question.method,
     )
-    least = question.ranks * question.context  # a sequence each
-    if recipe.batch_tokens < least:
-        recipe = dataclasses.replace(recipe, batch_tokens=least, num_steps=max(1, int(choice.tokens / least)))
+    if question.ranks > 1:  # as many sequences for each: the others would wait for one that has more
+        each = question.ranks * question.context
+        batch = each * max(1, round(recipe.batch_tokens / each))
+        recipe = dataclasses.replace(recipe, batch_tokens=batch, num_steps=max(1, int(choice.tokens / batch)))
     way = memory.passage(question.room, choice.config, choice.tokens)
     return dataclasses.replace(recipe, micro_batches=way.parts, recompute=way.recompute)
 
@@ -250,7 +256,7 @@ def make_plan(
         training_seconds=training_seconds,
         tokens_per_second=tokens_per_second,
         flops=tokens * flops_per_token(choice.config, context=question.context),
-        memory_bytes=memory.needed(question.room, choice.config, tokens),
+        memory_bytes=memory.needed(question.room, choice.config, tokens) * question.num_sharing,
         forecast=_forecast(question, choice.config, tokens, budget_seconds - unused_seconds),
         candidates=[other.candidate for other in choices],
         what_if=what_if,

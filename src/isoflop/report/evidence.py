@@ -59,6 +59,7 @@ def _step_figures(study: Study, steps: list[Step]) -> Iterator[Html]:
     dtype = study.target.dtype if study.target else ""
     peak = study.machine.matmul_flops_per_second.get(dtype) if study.machine else None
     if peak:
+        peak *= study.machine.num_devices(study.given.get("ranks", 1))
         shares = [step.flops_per_second / peak for step in steps]
         typical = f"{percent(sorted(shares)[len(shares) // 2], 0)} of the measured {dtype} matmul peak"
         yield figure(typical, charts.series(tokens, shares, x_title="tokens", y_title="share of peak", y_format="%"))
@@ -143,6 +144,7 @@ def machine(study: Study) -> Html:
         ("Processor", f"{found.cpu}, {found.num_cores} cores"),
         ("Trains on", f"{found.device}, {found.memory_bytes / 1e9:.1f} GB, in {found.dtype}, the faster in training"),
         ("Matmul peak, measured", peaks),
+        ("Processes that train together", str(study.given.get("ranks", 1))),
         ("One run a core, side by side", f"{found.side_by_side_gain:.2f}× the tokens/s of one run on all cores"),
         ("Noise of a step's time", percent(found.noise)),
         ("Power of a busy core", _watts(found.power.active_watts_per_core)),
@@ -165,7 +167,7 @@ def _timings(found: Machine) -> Html:
         "Batch, tokens",
         "Context",
         "Threads",
-        "Runs at once",
+        "Processes",
         "Numbers",
         "ms/step",
         "± ms",

@@ -49,7 +49,7 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     with session.ledger.activity("measure", "productive"):
         machine = measure(shapes, seconds=seconds, side_by_side=workers.side_by_side if workers else None)
         if study.given.ranks > 1:
-            machine = _with_ranks(machine, study.given.ranks, seconds=seconds / len(machine.timings))
+            machine = _with_ranks(study, machine, seconds=seconds / len(machine.timings))
     for warning in [*machine.warnings, *_idle(study.given.ranks)]:
         session.warn("measure", warning)
     study.decide("dtype", machine.dtype, rule="the faster of float32 and bfloat16 in real training steps")
@@ -67,12 +67,14 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     study.write("machine.json", machine)  # last: with it the stage is done
 
 
-def _with_ranks(machine: Machine, ranks: int, *, seconds: float) -> Machine:
-    """With a step that so many processes take together, the largest that was timed, and the watts of all their GPUs."""
-    last = machine.timings[-1]
+def _with_ranks(study: Study, machine: Machine, *, seconds: float) -> Machine:
+    """With a step that the study's processes take together, each on as much as the largest step that was timed, and the
+    watts of all their GPUs (of which the pilots and the evaluation use one: what is forecast is too much then)."""
+    ranks, last = study.given.ranks, machine.timings[-1]
     config = shape_of(last)
-    recipe = timing_recipe(config, max(last.batch_tokens, ranks * last.context))
-    timing = time_together(config, recipe, dtype=machine.dtype, seconds=seconds, size=ranks)
+    recipe = timing_recipe(config, ranks * last.batch_tokens)
+    timing, overhead = time_together(config, recipe, dtype=machine.dtype, seconds=seconds, size=ranks)
+    study.decide("ranks_start_seconds", overhead, rule="what starting the processes that train together took")
     watts = machine.power.gpu_watts
     power = replace(machine.power, gpu_watts=watts.scaled(ranks) if watts else None)
     return replace(machine, timings=[*machine.timings, timing], power=power)

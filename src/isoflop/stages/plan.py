@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import psutil
@@ -97,7 +96,8 @@ def plan(study: Study, session: Session) -> None:
             choice,
             choices,
             budget_seconds=study.budget_seconds,
-            training_seconds=session.seconds_left() - closing_seconds(study, tokens_per_second=speed),
+            training_seconds=session.seconds_left()
+            - closing_seconds(study, tokens_per_second=speed / gain_together(question.machine)),
             tokens_per_second=speed,
             compiled=compiled,
             num_threads=torch.get_num_threads(),
@@ -120,10 +120,12 @@ def _calibrate(choice: Choice, question: Question, session: Session, *, left: fl
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
     seconds = min(MAX_CALIBRATION_SECONDS, max(1.0, CALIBRATION_SHARE * left))
     options: dict[str, Any] = {"dtype": question.machine.dtype, "seconds": seconds}
-    if question.ranks > 1:
-        measure = partial(time_together, choice.config, recipe, size=question.ranks, **options)
-    else:
-        measure = partial(time_steps, choice.config, recipe, device=pick_device(), **options)
+
+    def measure(*, compiled: bool = False) -> StepTiming:
+        if question.ranks > 1:
+            return time_together(choice.config, recipe, size=question.ranks, compiled=compiled, **options)[0]
+        return time_steps(choice.config, recipe, device=pick_device(), compiled=compiled, **options)
+
     with session.ledger.activity("plan", "productive"):
         timings = [measure()]
     if can_compile() and left * (1 - 1 / COMPILE_SPEEDUP) >= 1.5 * COMPILE_SECONDS:

@@ -43,12 +43,16 @@ def num_val_tokens(study: Study) -> int:
 
 
 def closing_seconds(study: Study, *, tokens_per_second: float | None = None) -> float:
-    """Expected seconds of evaluation, export and report for a model that trains at ``tokens_per_second``.
+    """Expected seconds of evaluation, export and report for a model that one process trains at ``tokens_per_second``;
+    and of starting several, where they train together.
 
     Unless told, that is the largest measured shape's. A forward pass takes some 0.4 of a training step.
     """
     if tokens_per_second is None:
-        largest = study.machine.timings[-1]
+        largest = [timing for timing in study.machine.timings if timing.num_processes == 1][-1]
         tokens_per_second = largest.batch_tokens / largest.seconds
     test = study.manifest.test
-    return CLOSING_SECONDS + test.num_tokens / (2.5 * tokens_per_second) + test.num_bytes / XZ_BYTES_PER_SECOND
+    starting = float(study.decided("ranks_start_seconds") or 0.0)
+    return (
+        CLOSING_SECONDS + starting + test.num_tokens / (2.5 * tokens_per_second) + test.num_bytes / XZ_BYTES_PER_SECOND
+    )

@@ -35,7 +35,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None, layout: La
             session,
             corpus=study.corpus,
             folder=study.run,
-            peak_flops=peak * (ranks.size if ranks else 1),
+            peak_flops=peak * study.machine.num_devices(ranks.size if ranks else 1),
             between_failures=_between_failures(study),
         )
         run.resume(_booked_seconds(study))

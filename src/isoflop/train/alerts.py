@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import psutil
 
+from isoflop.core.process import head_of_work
 from isoflop.core.records import Alert, Step
 from isoflop.machine.limits import usable_memory
 from isoflop.machine.monitor import tree_use
@@ -61,7 +62,7 @@ class Alerts:
 def memory_use() -> float:
     """Share of the memory this process and its children may use that they do; 0 where nobody tells."""
     try:
-        return tree_use(psutil.Process()).memory_bytes / usable_memory()
+        return tree_use(psutil.Process(head_of_work())).memory_bytes / usable_memory()
     except (psutil.Error, OSError):
         return 0.0
 

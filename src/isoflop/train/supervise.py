@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import torch
+
+from isoflop.core.process import PARENT
 from isoflop.machine.limits import usable_cores
 from isoflop.train.ranks import STORE
 
 POLL_SECONDS = 0.05
-PARENT = "ISOFLOP_PARENT"
-"""Environment variable: the process that a rank must not outlive."""
+STDERR = 2
+"""Where processes that were started talk: what they were started for has the output."""
 ASKED_CODE = 130
 FINAL_CODES = (0, 2, ASKED_CODE)
 """Exit codes of the leader behind which there is no other attempt: done, a person's mistake, asked to stop."""
@@ -41,6 +44,7 @@ def supervise(
     exit code behind it. ``progress`` says how far the work is: where two attempts in a row leave it as it was, there is
     no third.
     """
+    torch.cuda.empty_cache()  # what this process has of the first GPU's memory is the leader's now
     asked: list[int] = []
     before = [object(), object()]
     for attempt in range(1 + max_restarts):
@@ -64,11 +68,11 @@ def _attempt(command: list[str], size: int, asked: list[int]) -> int:
             "GLOO_SOCKET_IFNAME": "lo",
             "OMP_NUM_THREADS": str(max(1, usable_cores() // size)),
         }
-        ranks = [
-            subprocess.Popen(command, env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
-            for rank in range(size)
-        ]
+        ranks: list[subprocess.Popen[bytes]] = []
         try:
+            for rank in range(size):
+                own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                ranks.append(subprocess.Popen(command, env=os.environ | common | own, stdout=STDERR))
             with _forwarded(ranks[0], asked):
                 return _outcome(ranks)
         finally:
@@ -82,7 +86,8 @@ def _outcome(ranks: list[subprocess.Popen[bytes]]) -> int:
     while (code := ranks[0].poll()) is None:
         for follower in ranks[1:]:
             if follower.poll() not in (None, 0):
-                return _told(ranks[0]) or int(follower.returncode)
+                code = _told(ranks[0])
+                return int(follower.returncode) if code is None else code
         time.sleep(POLL_SECONDS)
     return code
 

@@ -57,7 +57,8 @@ class Watch:
     def _peak(self) -> float | None:
         if not self.study.has("machine.json"):
             return None
-        return max(self.study.machine.matmul_flops_per_second.values())
+        machine, ranks = self.study.machine, self.study.given.ranks
+        return max(machine.matmul_flops_per_second.values()) * machine.num_devices(ranks)
 
 
 def watch(folder: Path, *, once: bool, port: int | None, console: Console | None = None) -> Watch:
