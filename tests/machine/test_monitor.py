@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -8,6 +9,7 @@ import pytest
 
 from isoflop.core import records
 from isoflop.core.errors import DiskError
+from isoflop.core.process import PARENT
 from isoflop.core.products import Interval, Power
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.monitor import Monitor, tree_use
@@ -85,3 +87,22 @@ def test_the_thread_ends_with_the_block() -> None:
     with Monitor(lambda _: None, power=WATTS):
         assert "monitor" in [thread.name for thread in threading.enumerate()]
     assert "monitor" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_of_processes_that_were_started_together_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    sibling = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    child = (
+        "import sys, time; from isoflop.core.products import *; from isoflop.machine.monitor import Monitor\n"
+        "power = Power('model', '', Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0))\n"
+        "found = []\n"
+        "with Monitor(found.append, power=power): time.sleep(0.5)\n"
+        "print(sum(sample.tree_core_seconds for sample in found))"
+    )
+    try:
+        command = [sys.executable, "-c", child]
+        environment = os.environ | {PARENT: str(os.getpid())}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    finally:
+        sibling.kill()
+        sibling.wait()
+    assert float(done.stdout) > 0.2  # the sibling's, as this one slept

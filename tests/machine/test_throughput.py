@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from isoflop.core import codec
 from isoflop.core.products import Machine
-from isoflop.machine.throughput import fit_throughput, nonnegative_least_squares, shape_of
+from isoflop.machine.throughput import fit_throughput, gain_together, nonnegative_least_squares, shape_of
 
 sys.path.append(str(Path(__file__).parents[1] / "plan"))
 from invented import SHAPES, TRUE, machine, timing
@@ -85,3 +85,12 @@ def test_nonnegative_least_squares_is_optimal(seed: int, columns: int) -> None:
 def test_machine_round_trip() -> None:
     base = machine()
     assert codec.decode(Machine, codec.encode(base)) == base
+
+
+def test_the_gain_of_processes_together_is_over_one_that_does_the_same() -> None:
+    alone = machine()
+    assert gain_together(alone) == 1.0
+    shape, batch = SHAPES[7], 8192
+    seconds = TRUE.step_seconds(shape, batch_tokens=batch) / 1.8
+    together = dataclasses.replace(timing(shape, batch, seconds=seconds), num_processes=2)
+    assert gain_together(dataclasses.replace(alone, timings=[*alone.timings, together])) == pytest.approx(1.8, rel=1e-3)

@@ -63,3 +63,13 @@ def test_where_one_sequence_is_too_much_its_activations_are_computed_twice() -> 
     assert again < 0.5 * one
     tight = dataclasses.replace(long, machine_bytes=int((state + 0.9 * one) / MEMORY_SHARE))
     assert passage(tight, config, TOKENS).recompute and fits(tight, config, TOKENS)
+
+
+def test_processes_that_divide_a_batch_need_less_each_but_for_gradients_on_their_way() -> None:
+    config, four = SHAPES[6], dataclasses.replace(ROOMY, ranks=4)
+    part = round(batch_tokens(TOKENS, context=CONTEXT) / CONTEXT / 4) * CONTEXT
+    buckets = 2 * count_parameters(config).all
+    assert needed(four, config, TOKENS) == 10**9 + buckets + memory_bytes(config, part, CONTEXT, "bfloat16") + (
+        2 * checkpoint_bytes(config)
+    )
+    assert needed(four, config, TOKENS) < needed(ROOMY, config, TOKENS)

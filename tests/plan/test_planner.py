@@ -231,3 +231,18 @@ def test_copying_lowers_the_forecast_and_is_told_but_chooses_nothing() -> None:
     assert repeated.model == plain.model and repeated.recipe == plain.recipe
     assert repeated.forecast.bits_per_byte.central < 0.97 * plain.forecast.bits_per_byte.central
     assert [w.code for w in repeated.warnings if w not in plain.warnings] == ["copying_expected"]
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_processes_that_train_together_have_as_many_sequences_each(ranks: int) -> None:
+    asked = question(ranks=ranks, machine=machine(memory_bytes=ranks * 8_000_000_000))
+    for choice in consider(asked, seconds=300, speedup=1.0):
+        recipe = recipe_of(asked, choice)
+        assert recipe.batch_tokens % (ranks * asked.context) == 0
+        assert recipe.num_steps * recipe.batch_tokens <= max(choice.tokens, recipe.batch_tokens)
+
+
+def test_on_a_cpu_they_share_its_memory() -> None:
+    assert question(ranks=4).room.machine_bytes == ASKED.room.machine_bytes // 4
+    on_gpus = dataclasses.replace(ASKED.machine, device="cuda:0")
+    assert question(ranks=4, machine=on_gpus).room.machine_bytes == ASKED.room.machine_bytes
