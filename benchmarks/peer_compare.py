@@ -22,8 +22,9 @@ from typing import Any
 from isoflop.core import codec
 from isoflop.core.errors import StudyError
 from isoflop.core.files import read_json
+from isoflop.core.journal import Stamped, read_records
 from isoflop.core.products import CorpusManifest
-from isoflop.core.records import Evaluation, RunStarted, Scored, SessionStarted, Stamped, read_records
+from isoflop.core.records import Evaluation, RunStarted, Scored, SessionStarted
 
 
 def worked_seconds(records: Iterable[Stamped]) -> Iterator[tuple[float, Stamped]]:

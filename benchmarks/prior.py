@@ -14,8 +14,9 @@ import os
 from pathlib import Path
 
 from corpora import CORPORA, STRANGERS, save, stamp
+from isoflop.core.journal import read_records
 from isoflop.core.products import LawPoint
-from isoflop.core.records import PilotFinished, read_records
+from isoflop.core.records import PilotFinished
 from isoflop.law.pilots import fit_pilots
 from isoflop.law.prior import Prior
 from isoflop.model.count import count_parameters

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 from corpora import save, stamp
+from isoflop.core.journal import read_records
 from isoflop.core.process import tune_process
-from isoflop.core.records import Scored, read_records
+from isoflop.core.records import Scored
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, form_of
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import pick_device, time_steps

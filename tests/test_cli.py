@@ -19,8 +19,9 @@ from isoflop import cli
 from isoflop.core.codec import encode
 from isoflop.core.errors import StudyError
 from isoflop.core.files import write_json
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import RecordLog, SessionStarted, StageStarted, read_records
+from isoflop.core.records import SessionStarted, StageStarted
 from isoflop.study import Given, Study
 from isoflop.tell import plan_lines
 from toy import config, environment, isoflop, plan, recipe, write_texts

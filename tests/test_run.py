@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from isoflop import run
+from isoflop.core.journal import read_records
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import Spent, StageFinished, StageStarted, read_records
+from isoflop.core.records import Spent, StageFinished, StageStarted
 from isoflop.run import STAGES, Stage, carry_out, finished
 from isoflop.study import Given, Study
 

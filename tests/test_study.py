@@ -9,9 +9,10 @@ import pytest
 
 import toy
 from isoflop.core.errors import CorruptFileError, StudyError
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.ledger import by_stage, spent_seconds
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import RecordLog, SessionStarted, Spent, read_records
+from isoflop.core.records import SessionStarted, Spent
 from isoflop.study import Given, Study, open_session
 
 GIVEN = Given(

@@ -10,8 +10,9 @@ import pytest
 
 from isoflop import waiting
 from isoflop.core.errors import BudgetError, StudyError
+from isoflop.core.journal import RecordLog
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import RecordLog, Spent
+from isoflop.core.records import Spent
 from isoflop.study import Given, Study
 from isoflop.waiting import resume_when_clean
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from isoflop.core.errors import BudgetError, Interrupted, StudyError
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.process import AGAIN, MAX_RESTARTS, PARENT, die_with_parent
-from isoflop.core.records import StageFinished, StageStarted, read_records
+from isoflop.core.records import StageFinished, StageStarted
 from isoflop.core.session import Session
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import pick_device

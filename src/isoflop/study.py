@@ -20,10 +20,11 @@ from isoflop.core import codec
 from isoflop.core.budget import Budget
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.files import read_json, write_checked_json, write_text
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.ledger import Ledger, spent_seconds
 from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, CorpusManifest, LawReport, Machine, Method, Plan
 from isoflop.core.progress import Progress
-from isoflop.core.records import RecordLog, SessionStarted, Spent, read_records
+from isoflop.core.records import SessionStarted, Spent
 from isoflop.core.session import Session
 from isoflop.machine.codecarbon import checked
 from isoflop.machine.monitor import Monitor

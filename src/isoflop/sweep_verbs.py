@@ -18,10 +18,11 @@ from isoflop.core import codec
 from isoflop.core.errors import BudgetError, DivergedError, StudyError
 from isoflop.core.executor import Executor, Place
 from isoflop.core.files import claimed, file_sha256, read_json, write_checked_json, write_text
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.process import interruptible
 from isoflop.core.products import MAX_SEED, StudyWarning
 from isoflop.core.progress import Progress
-from isoflop.core.records import PilotFinished, RecordLog, read_records
+from isoflop.core.records import PilotFinished
 from isoflop.fleet.choose import executor_on
 from isoflop.machine.limits import usable_cores
 from isoflop.model.config import ModelConfig

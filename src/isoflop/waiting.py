@@ -12,9 +12,9 @@ from pathlib import Path
 
 from isoflop.core.budget import Budget
 from isoflop.core.errors import BudgetError, Interrupted, StudyError
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.process import AGAIN
-from isoflop.core.records import read_records
 from isoflop.estimate.windows import Schedule, Slot, read_intensity, schedule
 from isoflop.study import Study
 

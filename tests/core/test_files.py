@@ -30,7 +30,8 @@ from isoflop.core.files import (
     write_json,
     write_text,
 )
-from isoflop.core.records import RecordLog, Spent, StageStarted, read_records
+from isoflop.core.journal import RecordLog, read_records
+from isoflop.core.records import Spent, StageStarted
 
 
 @contextmanager

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from isoflop.core import ledger as module
 from isoflop.core.errors import DiskError
+from isoflop.core.journal import RecordLog, Stamped, read_records
 from isoflop.core.ledger import UNATTRIBUTED, Ledger, by_stage, spent_seconds
-from isoflop.core.records import RecordLog, Spent, StageStarted, Stamped, read_records
+from isoflop.core.records import Spent, StageStarted
 
 
 class Clock:
@@ -126,7 +127,7 @@ LONG_ACTIVITY = """
 import sys, time
 from pathlib import Path
 from isoflop.core import ledger
-from isoflop.core.records import RecordLog
+from isoflop.core.journal import RecordLog
 ledger.FLUSH_SECONDS = 0.02
 with ledger.Ledger(RecordLog(Path(sys.argv[1])).write) as book, book.activity("run", "productive"):
     print("working", flush=True)

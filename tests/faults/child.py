@@ -15,8 +15,8 @@ import torch
 
 from isoflop.core.errors import Interrupted
 from isoflop.core.files import write_text
+from isoflop.core.journal import RecordLog
 from isoflop.core.process import PARENT, die_with_parent
-from isoflop.core.records import RecordLog
 from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target
 from isoflop.train.audit import digest

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from isoflop.core.records import Saved, Warned, read_records
+from isoflop.core.journal import read_records
+from isoflop.core.records import Saved, Warned
 from toy import environment, rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))

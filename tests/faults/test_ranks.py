@@ -15,7 +15,8 @@ import psutil
 import pytest
 import torch
 
-from isoflop.core.records import Evaluation, RolledBack, Step, Warned, read_records
+from isoflop.core.journal import read_records
+from isoflop.core.records import Evaluation, RolledBack, Step, Warned
 from isoflop.train.checkpoint import Store
 from isoflop.train.supervise import supervise
 from toy import rarely

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from isoflop.core.records import EnergyChecked, Monitor, RecordLog, read_records
+from isoflop.core.journal import RecordLog, read_records
+from isoflop.core.records import EnergyChecked, Monitor
 from isoflop.machine.codecarbon import checked
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from isoflop.core.errors import IsoflopError
-from isoflop.core.records import Evaluation, Monitor, RecordLog, StageFinished, Step
+from isoflop.core.journal import RecordLog
+from isoflop.core.records import Evaluation, Monitor, StageFinished, Step
 from isoflop.report import mirror as module
 from isoflop.report.mirror import SINKS, TensorBoard, mirror
 from isoflop.study import Study

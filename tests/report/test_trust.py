@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isoflop.core.records import Alert, Audited, Record, RolledBack, Saved, Stamped
+from isoflop.core.journal import Stamped
+from isoflop.core.records import Alert, Audited, Record, RolledBack, Saved
 from isoflop.report.trust import trust
 from isoflop.report.view import Study
 

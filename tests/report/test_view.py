@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from synthetic import START, machine, matmul, plan, write_records, write_study
 
 from isoflop.core.errors import CorruptFileError, StudyError
+from isoflop.core.journal import Stamped
 from isoflop.core.products import Interval, StudyWarning
-from isoflop.core.records import Evaluation, Monitor, RolledBack, RunStarted, Spent, Stamped, Step
+from isoflop.core.records import Evaluation, Monitor, RolledBack, RunStarted, Spent, Step
 from isoflop.report import view
 from isoflop.report.view import Comparison
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import spent_seconds
-from isoflop.core.records import StageFinished, Step, read_records
+from isoflop.core.records import StageFinished, Step
 from isoflop.report.numbers import significant
 from isoflop.run import STAGES
 from isoflop.study import Study

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from isoflop.core.errors import CorruptFileError
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import by_stage
-from isoflop.core.records import Record, StageStarted, Step, read_records
+from isoflop.core.records import Record, StageStarted, Step
 from isoflop.model.export import load_model
 from isoflop.model.transformer import Transformer
 from isoflop.stages.train import trained

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from isoflop.core.errors import DivergedError, IsoflopError, StudyError
+from isoflop.core.journal import RecordLog
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import PilotFinished, Record, RecordLog, Spent, StageStarted, Warned
+from isoflop.core.records import PilotFinished, Record, Spent, StageStarted, Warned
 from isoflop.plan.guess import guess_target
 from isoflop.stages import pilots
 from isoflop.stages.law import (

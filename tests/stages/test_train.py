@@ -10,8 +10,9 @@ import torch
 
 import toy
 from isoflop.core.errors import CorruptFileError, Interrupted
+from isoflop.core.journal import RecordLog
 from isoflop.core.products import FORMAT_VERSION, Plan
-from isoflop.core.records import Evaluation, PilotFinished, Record, RecordLog, RunStarted, Spent
+from isoflop.core.records import Evaluation, PilotFinished, Record, RunStarted, Spent
 from isoflop.stages import train as stage
 from isoflop.stages.plan import measured_speedup
 from isoflop.stages.train import _booked_seconds, trained

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from isoflop.core.errors import DivergedError
-from isoflop.core.records import PilotFinished, Record, RecordLog, RunStarted, read_records
+from isoflop.core.journal import RecordLog, read_records
+from isoflop.core.records import PilotFinished, Record, RunStarted
 from isoflop.model.count import count_parameters, flops_per_token
 from isoflop.text.prepare import load
 from isoflop.train import pilot

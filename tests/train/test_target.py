@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from isoflop.core.errors import DivergedError, Interrupted
+from isoflop.core.journal import RecordLog
 from isoflop.core.products import Plan
 from isoflop.core.records import (
     Audited,
     Evaluation,
     Landing,
     Record,
-    RecordLog,
     RolledBack,
     RunStarted,
     Saved,

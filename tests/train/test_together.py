@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from isoflop.core.errors import StudyError
-from isoflop.core.records import SessionStarted, read_records
+from isoflop.core.journal import read_records
+from isoflop.core.records import SessionStarted
 from isoflop.train.together import time_together
 from toy import config, isoflop, recipe, write_texts
 

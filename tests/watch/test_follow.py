@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from isoflop.core.errors import IsoflopError, StudyError
+from isoflop.core.journal import RecordLog
 from isoflop.core.products import FORMAT_VERSION
-from isoflop.core.records import RecordLog, Spent, StageFinished, StageStarted
+from isoflop.core.records import Spent, StageFinished, StageStarted
 from isoflop.study import Given, Study
 from isoflop.watch import follow
 from isoflop.watch.follow import watch

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from isoflop.core import records
-from isoflop.core.records import Record, Stamped
+from isoflop.core.journal import Stamped
+from isoflop.core.records import Record
 from isoflop.machine.readings import GPU, Readings, read_machine
 from isoflop.watch.screen import Frame, Seen, bar, gauges, screen, sparkline
 

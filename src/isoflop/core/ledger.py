@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from isoflop.core.errors import DiskError
-from isoflop.core.records import Spent, Stamped
+from isoflop.core.journal import Stamped
+from isoflop.core.records import Spent
 
 FLUSH_SECONDS = 2.0
 """A kill loses at most this much bookkeeping."""

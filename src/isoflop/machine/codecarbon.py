@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from isoflop.core.records import EnergyChecked, Monitor, read_records
+from isoflop.core.journal import read_records
+from isoflop.core.records import EnergyChecked, Monitor
 
 SECONDS = 10.0
 """Between two looks of its own."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from isoflop.core.extras import needs
-from isoflop.core.records import Evaluation, Monitor, Stamped, Step, is_last, records_from
+from isoflop.core.journal import Stamped, is_last, records_from
+from isoflop.core.records import Evaluation, Monitor, Step
 from isoflop.study import Study
 
 POLL_SECONDS = 2.0

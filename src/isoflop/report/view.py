@@ -12,20 +12,10 @@ from typing import Any, TypeVar
 from isoflop.core import codec
 from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.files import read_json
+from isoflop.core.journal import Stamped, read_records
 from isoflop.core.ledger import by_stage
 from isoflop.core.products import CorpusManifest, Interval, LawReport, Machine, Plan, StudyWarning
-from isoflop.core.records import (
-    Evaluation,
-    Monitor,
-    Record,
-    RolledBack,
-    RunStarted,
-    Scored,
-    Stamped,
-    Step,
-    Warned,
-    read_records,
-)
+from isoflop.core.records import Evaluation, Monitor, Record, RolledBack, RunStarted, Scored, Step, Warned
 
 REPORT_FILE = "report.html"
 JOULES_PER_KWH = 3.6e6

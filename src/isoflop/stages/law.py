@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isoflop.core.journal import read_records
 from isoflop.core.products import LawPoint, Split, StudyWarning
-from isoflop.core.records import PilotFinished, read_records
+from isoflop.core.records import PilotFinished
 from isoflop.core.session import Session
 from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts

@@ -11,10 +11,11 @@ from functools import partial
 from itertools import takewhile
 
 from isoflop.core.errors import DivergedError, IsoflopError, StudyError
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.products import StudyWarning
 from isoflop.core.progress import Progress
-from isoflop.core.records import PilotFinished, StageStarted, read_records
+from isoflop.core.records import PilotFinished, StageStarted
 from isoflop.core.session import Session
 from isoflop.law.isoflop import EdgeMinimum, isoflop_minimum
 from isoflop.machine.throughput import gain_together

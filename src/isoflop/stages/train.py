@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from isoflop.core.errors import CorruptFileError, StudyError
+from isoflop.core.journal import read_records
 from isoflop.core.ledger import by_stage, spent_seconds
-from isoflop.core.records import PilotFinished, SessionStarted, StageFinished, StageStarted, read_records
+from isoflop.core.records import PilotFinished, SessionStarted, StageFinished, StageStarted
 from isoflop.core.session import Session
 from isoflop.machine.measure import pick_device
 from isoflop.model.config import ModelConfig

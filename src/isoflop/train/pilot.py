@@ -18,8 +18,9 @@ from typing import Any
 import torch
 
 from isoflop.core.errors import DivergedError
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.products import Recipe, Split
-from isoflop.core.records import PilotFinished, Record, RecordLog, RunStarted, read_records
+from isoflop.core.records import PilotFinished, Record, RunStarted
 from isoflop.evaluate.score import Scores, bits_per_byte_of, score_documents
 from isoflop.machine.measure import pick_device
 from isoflop.model.config import ModelConfig

@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from isoflop.core.errors import IsoflopError
+from isoflop.core.journal import is_last, records_from
 from isoflop.core.products import Plan
-from isoflop.core.records import is_last, records_from
 from isoflop.machine.readings import read_machine
 from isoflop.study import Study
 from isoflop.watch.screen import Frame, Seen, gauges, screen

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from isoflop.core import records
 from isoflop.core.budget import format_seconds, format_si
+from isoflop.core.journal import Stamped
 from isoflop.core.products import Plan
-from isoflop.core.records import Stamped
 from isoflop.machine.readings import GPU, Readings
 
 NUM_LOSSES, NUM_ALERTS, BAR = 40, 3, 20

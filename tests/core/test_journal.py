@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop.core.errors import CorruptFileError, DiskError, DivergedError, StudyError
+from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.records import (
     KINDS,
     Evaluation,
     PilotFinished,
     Record,
-    RecordLog,
     RunStarted,
     Scored,
     SessionStarted,
@@ -24,7 +24,6 @@ from isoflop.core.records import (
     StageFinished,
     StageStarted,
     Warned,
-    read_records,
 )
 
 VALUES = {"str": "text", "int": 3, "float": 0.5, "bool": True, "str | None": None, "list[int]": [3, 5]}
@@ -176,7 +175,8 @@ def test_a_folder_in_the_way_is_an_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from isoflop.core.records import RecordLog, Spent
+from isoflop.core.journal import RecordLog
+from isoflop.core.records import Spent
 log = RecordLog(Path(sys.argv[1]))
 for number in range(10**9):
     log.write(Spent("run", "productive", float(number)))
