@@ -144,7 +144,8 @@ def train_here(study: Study, *, command: str, quiet: bool, layout: Layout = TOGE
         ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks, layout=layout))
         return
     with open_session(study, command=command, quiet=quiet) as (session, monitor):
-        ranks = Ranks.from_environment(pick_device())
+        with session.ledger.activity("train", "start"):
+            ranks = Ranks.from_environment(pick_device())
         stage = Stage("train", lambda _: False, lambda s, e, w: train.train(s, e, ranks, layout))
         try:
             _do(stage, study, session, monitor, None)

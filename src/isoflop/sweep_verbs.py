@@ -114,13 +114,15 @@ def run_alone(num_threads: int, job: PilotJob) -> list[PilotFinished]:
 def _train(missing: list[PilotJob], executor: Executor, num_threads: int, progress: Progress) -> list[StudyWarning]:
     """The runs that are not finished, and what to say of those that did not come to their end."""
     warnings = []
-    for number, ended in enumerate(executor.ended(partial(run_alone, num_threads), missing), 1):
-        try:
-            points = ended.result()
-        except DivergedError as error:
-            warnings.append(StudyWarning("run_diverged", f"{error.where}: {error.what}; its later points are missing"))
-        else:
-            progress.update(number / len(missing), run=points[-1].run, loss=points[-1].loss)
+    with closing(executor.ended(partial(run_alone, num_threads), missing)) as jobs:
+        for number, ended in enumerate(jobs, 1):
+            try:
+                points = ended.result()
+            except DivergedError as error:
+                what = f"{error.where}: {error.what}; its later points are missing"
+                warnings.append(StudyWarning("run_diverged", what))
+            else:
+                progress.update(number / len(missing), run=points[-1].run, loss=points[-1].loss)
     return warnings
 
 

@@ -37,7 +37,8 @@ PATIENCE = 60.0
 
 @pytest.fixture(params=["local", rarely("ray"), rarely("slurm")])
 def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (HERE, HERE.parent))))  # so that processes find this file
+    before = os.environ.get("PYTHONPATH", "")  # and more, so that processes find this file
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent), before]))
     if request.param == "ray":
         ray = pytest.importorskip("ray")
         yield Ray(num_processes=2, folder=tmp_path / "jobs")

@@ -89,7 +89,7 @@ def test_the_thread_ends_with_the_block() -> None:
     assert "monitor" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_of_processes_that_were_started_together_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_processes_that_were_started_together_all_count() -> None:
     sibling = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     child = (
         "import sys, time; from isoflop.core.products import *; from isoflop.machine.monitor import Monitor\n"

@@ -29,7 +29,7 @@ def test_what_cannot_be_divided_is_told(capfd: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.long
 def test_a_whole_study_by_two_processes_keeps_its_budget(tmp_path: Path) -> None:
-    out, texts = tmp_path / "study", write_texts(tmp_path / "texts", num_files=200, sentences=200)
+    out, texts = tmp_path / "study", write_texts(tmp_path / "texts", num_files=600, sentences=200)
     started = time.monotonic()
     done = isoflop("run", texts, "--budget", "80s", "--ranks", "2", "--out", out, "--json", timeout=300)
     seconds = time.monotonic() - started

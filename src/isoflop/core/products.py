@@ -148,7 +148,7 @@ class Power:
     """Watts of one fully busy core (idle share included)."""
     idle_watts_per_core: Interval
     gpu_watts: Interval | None = None
-    """Of the GPU while it trains, by its own counter; None without one."""
+    """Of the GPUs while they train, by their own counters; None without one."""
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,8 @@ class Recipe:
     label_smoothing: float = 0.0
     average_decay: float = 0.0
     micro_batches: int = 1
-    """Equal parts in which a batch goes through, one after another, because all at once would not fit in memory."""
+    """Equal parts in which a process's share of a batch goes through, one after another, because all at once would not
+    fit in memory."""
     recompute: bool = False
     """Whether blocks keep their inputs alone for the backward pass, because the rest of one sequence would not fit."""
 

@@ -69,6 +69,8 @@ class RunStarted(Record):
     dtype: str
     compiled: bool
     from_step: int
+    num_processes: int = 1
+    """That train it together."""
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def affordable(
     counts: Sequence[int] = COUNTS,
 ) -> list[Estimate]:
     """What is done in time and within the money by its central values: the cheapest of these ``counts`` of each device,
-    those without a price at the fewest devices; the cheapest first.
+    those without a price in the fewest device-hours; the cheapest first.
 
     Raises `BudgetError` where nothing is, or the tokens are less than a batch.
     """

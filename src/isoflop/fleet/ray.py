@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
+from isoflop.core.executor import Executor, Job, R, State, T, called, first_line, lost, new_log, value_of
 from isoflop.core.extras import needs
 
 
@@ -19,7 +20,7 @@ class Ray(Executor):
         self, address: str | None = None, *, num_processes: int | None = None, folder: Path | None = None
     ) -> None:
         """``address`` of a running cluster, or ``RAY_ADDRESS``; without either, one of ``num_processes`` starts here,
-        for this process only. What jobs print goes to ``folder``."""
+        for this process only. A cluster has as many workers as it has. What jobs print goes to ``folder``."""
         self.address, self.num_processes = address or os.environ.get("RAY_ADDRESS"), num_processes
         self.folder = folder
 
@@ -44,12 +45,14 @@ class Ray(Executor):
         with needs("ray"):
             import ray
         if not ray.is_initialized():
-            here: dict[str, Any] = {"num_cpus": self.num_processes, "_node_ip_address": "127.0.0.1"}
+            here: dict[str, Any] = {"address": "local", "num_cpus": self.num_processes, "_node_ip_address": "127.0.0.1"}
             given = {"address": self.address} if self.address else here
+            handler = signal.getsignal(signal.SIGTERM)  # which it would replace
             try:
-                ray.init(include_dashboard=False, log_to_driver=False, **given)
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning", **given)
+                signal.signal(signal.SIGTERM, handler)
             except ConnectionError as error:
-                what = f"no Ray answers ({str(error).splitlines()[0]})"
+                what = f"no Ray answers ({first_line(error)})"
                 raise IsoflopError(what, where=self.address or "ray", remedy="Check RAY_ADDRESS") from error
         return ray
 
@@ -80,7 +83,7 @@ class _RayJob(Job[R]):
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except self._ray.exceptions.RayError as error:
-            raise lost(f"by Ray: {str(error).splitlines()[0]}") from error
+            raise lost(f"by Ray: {first_line(error)}") from error
         return value_of(result)
 
     def cancel(self) -> None:

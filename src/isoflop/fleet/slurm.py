@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Generic
 
 from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, lost, value_of
+from isoflop.core.executor import Executor, Job, R, State, T, called, first_line, lost, value_of
 from isoflop.core.extras import needs
 
 _MINUTES = 24 * 60
 _LOOK_SECONDS = 1.0
-"""Between two looks for jobs that have ended; Slurm itself is asked once in ten minutes, by submitit."""
+"""Between two looks for jobs that have ended; Slurm itself is asked by submitit, after 2, 4, 8 ... s and then every ten
+minutes: so late may one that was lost be noticed."""
 _WAITING = ("PENDING", "READY", "REQUEUED", "UNKNOWN")
 
 
@@ -40,7 +41,7 @@ class Slurm(Executor):
                 executor.update_parameters(slurm_array_parallelism=self.num_processes)
             return [_SlurmJob(job) for job in executor.map_array(_Work(function), items)]
         except RuntimeError as error:
-            what = f"Slurm takes no jobs ({str(error).strip().splitlines()[0]})"
+            what = f"Slurm takes no jobs ({first_line(error)})"
             raise IsoflopError(what, where="--on slurm", remedy="Start from a node that has sbatch and srun") from error
 
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:

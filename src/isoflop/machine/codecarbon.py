@@ -74,6 +74,8 @@ class _Meter:
     def end(self) -> tuple[float, float] | None:
         """When it began, and joules since; None where it did not come to that."""
         self._thread.join(PATIENCE)
+        if not self._began:
+            return None
         with suppress(Exception):  # it hides its own errors, and then lacks what it should have
             self._tracker.stop()
             return self._began, JOULES_PER_KWH * self._tracker.final_emissions_data.energy_consumed

@@ -57,9 +57,10 @@ def _step_figures(study: Study, steps: list[Step]) -> Iterator[Html]:
     typical = f"{compact(view.speed(study) or 0)} tokens/s, the median"
     yield figure(typical, charts.series(tokens, speeds, x_title="tokens", y_title="tokens/s"))
     dtype = study.target.dtype if study.target else ""
+    starts = [start for start in study.all(RunStarted) if start.role == "target"]
     peak = study.machine.matmul_flops_per_second.get(dtype) if study.machine else None
     if peak:
-        peak *= study.machine.num_devices(study.given.get("ranks", 1))
+        peak *= study.machine.num_devices(starts[-1].num_processes if starts else 1)
         shares = [step.flops_per_second / peak for step in steps]
         typical = f"{percent(sorted(shares)[len(shares) // 2], 0)} of the measured {dtype} matmul peak"
         yield figure(typical, charts.series(tokens, shares, x_title="tokens", y_title="share of peak", y_format="%"))
@@ -144,7 +145,7 @@ def machine(study: Study) -> Html:
         ("Processor", f"{found.cpu}, {found.num_cores} cores"),
         ("Trains on", f"{found.device}, {found.memory_bytes / 1e9:.1f} GB, in {found.dtype}, the faster in training"),
         ("Matmul peak, measured", peaks),
-        ("Processes that train together", str(study.given.get("ranks", 1))),
+        ("Processes planned to train together", str(study.given.get("ranks", 1))),
         ("One run a core, side by side", f"{found.side_by_side_gain:.2f}× the tokens/s of one run on all cores"),
         ("Noise of a step's time", percent(found.noise)),
         ("Power of a busy core", _watts(found.power.active_watts_per_core)),

@@ -47,15 +47,17 @@ def _power_note(study: Study) -> str:
     if study.machine.device != "cpu":
         counted = study.machine.power.gpu_watts is not None
         note += f" The GPU's is {'of its own counter' if counted else 'not counted: nothing here reads its counter'}."
-    return " ".join([note, *(_other_meter(check) for check in study.all(EnergyChecked))])
+    checks = study.all(EnergyChecked)
+    return f"{note} {_other_meter(checks)}" if checks else note
 
 
-def _other_meter(check: EnergyChecked) -> str:
-    """What another tool says of a session's energy."""
-    ours, of = f"{significant(check.joules_central)} J", f"{significant(check.seconds)} s"
-    inside = "inside" if check.joules_low <= check.joules <= check.joules_high else "outside"
-    theirs = f"{significant(check.joules)} J of the whole machine in {of}"
-    return f"{check.tool} makes {theirs}, {inside} our interval of {ours}."
+def _other_meter(checks: list[EnergyChecked]) -> str:
+    """What another tool says of the sessions' energy."""
+    theirs, seconds = sum(check.joules for check in checks), sum(check.seconds for check in checks)
+    low, ours, high = (sum(getattr(check, f"joules_{name}") for check in checks) for name in ("low", "central", "high"))
+    inside = "inside" if low <= theirs <= high else "outside"
+    told = f"{significant(theirs)} J of the whole machine in {significant(seconds)} s"
+    return f"{checks[-1].tool} makes {told}, {inside} our interval about {significant(ours)} J."
 
 
 def _comparison_table(rows: list[Comparison]) -> Html:

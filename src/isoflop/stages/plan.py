@@ -45,8 +45,12 @@ def question_of(study: Study) -> Question:
     """What any plan on this study is made of."""
     law = Law.from_report(study.law)
     setting, given = setting_of(study), study.given
+    machine, held = study.machine, tree_use(psutil.Process()).memory_bytes
+    if given.ranks > 1:  # processes of their own, beside this one
+        taken = held if machine.device == "cpu" else 0
+        machine, held = dataclasses.replace(machine, memory_bytes=machine.memory_bytes - taken), 0
     return Question(
-        machine=study.machine,
+        machine=machine,
         throughput=setting.throughput,
         law=law,
         manifest=study.manifest,
@@ -60,7 +64,7 @@ def question_of(study: Study) -> Question:
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
         ranks=given.ranks,
-        process_bytes=max(PROCESS_BYTES, tree_use(psutil.Process()).memory_bytes),
+        process_bytes=max(PROCESS_BYTES, held),
     )
 
 

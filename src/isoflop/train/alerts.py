@@ -60,7 +60,7 @@ class Alerts:
 
 
 def memory_use() -> float:
-    """Share of the memory this process and its children may use that they do; 0 where nobody tells."""
+    """Share of the memory that this work's processes may use that they do; 0 where nobody tells."""
     try:
         return tree_use(psutil.Process(head_of_work())).memory_bytes / usable_memory()
     except (psutil.Error, OSError):

@@ -193,4 +193,5 @@ def run_started(run: str, role: str, trainer: Trainer, *, dtype: str, compiled: 
         dtype=dtype,
         compiled=compiled,
         from_step=trainer.num_done,
+        num_processes=trainer.ranks.size if trainer.ranks else 1,
     )

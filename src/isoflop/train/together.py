@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from isoflop.core import codec
-from isoflop.core.errors import StudyError
+from isoflop.core.errors import IsoflopError, StudyError
 from isoflop.core.files import read_json, write_json
 from isoflop.core.process import PARENT, die_with_parent
 from isoflop.core.products import Recipe, StepTiming
@@ -81,4 +81,8 @@ def _be_one(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _be_one(Path(sys.argv[1]))
+    try:
+        _be_one(Path(sys.argv[1]))
+    except IsoflopError as error:
+        print(f"isoflop: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

@@ -15,7 +15,7 @@ from rich.live import Live
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.journal import is_last, records_from
-from isoflop.core.products import Plan
+from isoflop.core.products import Machine, Plan
 from isoflop.machine.readings import read_machine
 from isoflop.study import Study
 from isoflop.watch.screen import Frame, Seen, gauges, screen
@@ -33,6 +33,7 @@ class Watch:
     def __init__(self, study: Study) -> None:
         self.study, self.seen, self.ended = study, Seen(), False
         self._offset, self.gauges = 0, ""
+        self._machine: Machine | None = None
         given = study.given
         self.frame = Frame(study.folder.name, given.budget_seconds, None, None, read_machine(study.folder))
         time.sleep(GLANCE)
@@ -44,7 +45,7 @@ class Watch:
         self.ended = self.ended or any(is_last(stamped.record) for stamped in found)
         self.frame = replace(
             self.frame,
-            peak_flops=self.frame.peak_flops or self._peak(),
+            peak_flops=self._peak(),
             plan=self.frame.plan or self._plan(),
             readings=read_machine(self.study.folder),
         )
@@ -57,8 +58,9 @@ class Watch:
     def _peak(self) -> float | None:
         if not self.study.has("machine.json"):
             return None
-        machine, ranks = self.study.machine, self.study.given.ranks
-        return max(machine.matmul_flops_per_second.values()) * machine.num_devices(ranks)
+        self._machine = self._machine or self.study.machine
+        peak = max(self._machine.matmul_flops_per_second.values())
+        return peak * self._machine.num_devices(self.seen.num_processes)
 
 
 def watch(folder: Path, *, once: bool, port: int | None, console: Console | None = None) -> Watch:

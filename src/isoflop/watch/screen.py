@@ -29,6 +29,7 @@ class Seen:
     evaluation: records.Evaluation | None = None
     monitor: records.Monitor | None = None
     num_steps: int = 0
+    num_processes: int = 1
     losses: deque[float] = field(default_factory=lambda: deque(maxlen=NUM_LOSSES))
     alerts: deque[str] = field(default_factory=lambda: deque(maxlen=NUM_ALERTS))
     spent: dict[str, float] = field(default_factory=dict)
@@ -44,7 +45,7 @@ class Seen:
             case records.StageStarted():
                 self.stage = record.stage
             case records.RunStarted():
-                self.num_steps, self.step = record.num_steps, None
+                self.num_steps, self.num_processes, self.step = record.num_steps, record.num_processes, None
                 self.losses.clear()
             case records.Landing():
                 self.num_steps = record.num_steps
