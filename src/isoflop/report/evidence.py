@@ -57,10 +57,9 @@ def _step_figures(study: Study, steps: list[Step]) -> Iterator[Html]:
     typical = f"{compact(view.speed(study) or 0)} tokens/s, the median"
     yield figure(typical, charts.series(tokens, speeds, x_title="tokens", y_title="tokens/s"))
     dtype = study.target.dtype if study.target else ""
-    starts = [start for start in study.all(RunStarted) if start.role == "target"]
     peak = study.machine.matmul_flops_per_second.get(dtype) if study.machine else None
-    if peak:
-        peak *= study.machine.num_devices(starts[-1].num_processes if starts else 1)
+    if peak and study.machine and study.target:
+        peak *= study.machine.num_devices(study.target.num_processes)
         shares = [step.flops_per_second / peak for step in steps]
         typical = f"{percent(sorted(shares)[len(shares) // 2], 0)} of the measured {dtype} matmul peak"
         yield figure(typical, charts.series(tokens, shares, x_title="tokens", y_title="share of peak", y_format="%"))
