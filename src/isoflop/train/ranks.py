@@ -8,6 +8,7 @@ by sequences, so that its text, and up to rounding what it teaches, is the same 
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -87,7 +88,9 @@ class Ranks:
     def engine(self, model: nn.Module) -> DistributedDataParallel:
         """The model whose backward pass averages gradients over all processes."""
         torch._dynamo.config.optimize_ddp = False  # blocks are compiled one by one: there is nothing to split
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        known = inspect.signature(DistributedDataParallel).parameters
+        still = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch 2.13 on
+        return DistributedDataParallel(model, **{still: False})
 
     def cut(self, model: Transformer) -> Shares:
         """Leaves each process its share of the model."""
