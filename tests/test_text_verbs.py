@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from toy import isoflop, write_texts
+from toy import isoflop, rarely, write_texts
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_prepared_text_is_what_run_reads(prepared: tuple[Path, dict[str, objec
     assert {Path(file.path).parent.name for file in find([out])} == {"text"}
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, rarely(signal.SIGINT)])
 def test_a_kill_and_the_same_again_give_the_same_bytes(
     texts: Path, prepared: tuple[Path, dict[str, object]], tmp_path: Path, sent: signal.Signals
 ) -> None:

@@ -19,3 +19,10 @@ def talk(marker: Path) -> None:
 
 def die(item: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(item: Path) -> str:
+    if not item.exists():
+        item.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.name

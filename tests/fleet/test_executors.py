@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pieces import PATIENCE, die, talk
+from pieces import PATIENCE, die, die_once, talk
 
 from isoflop.core.errors import LostError, TextError
 from isoflop.core.executor import Executor
@@ -118,6 +118,12 @@ def trained(jobs: list[PilotJob]) -> dict[str, list[tuple[int, float]]]:
     return {job.run: [(point.tokens, point.loss) for point in points_of(job)] for job in jobs}
 
 
+def test_what_is_lost_is_done_again(executor: Executor, tmp_path: Path) -> None:
+    items = [tmp_path / "a", tmp_path / "b"]
+    assert sorted(executor.map(die_once, items)) == ["a", "b"] and all(item.exists() for item in items)
+
+
+@pytest.mark.long
 def test_a_sweep_whose_workers_are_killed_ends_as_if_they_had_not_been(
     executor: Executor, corpus: Path, tmp_path: Path
 ) -> None:

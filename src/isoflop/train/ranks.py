@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -90,7 +90,8 @@ class Ranks:
         torch._dynamo.config.optimize_ddp = False  # blocks are compiled one by one: there is nothing to split
         known = inspect.signature(DistributedDataParallel).parameters
         still = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch 2.13 on
-        return DistributedDataParallel(model, **{still: False})
+        options: dict[str, Any] = {still: False}
+        return DistributedDataParallel(model, **options)
 
     def cut(self, model: Transformer) -> Shares:
         """Leaves each process its share of the model."""
