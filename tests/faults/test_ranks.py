@@ -148,7 +148,8 @@ def test_when_one_is_killed_all_start_anew_and_end_with_the_same_bits(
             time.sleep(0.01)
         time.sleep(np.random.default_rng(number).uniform(0.05, 0.5) * seconds)
         leader = int((tmp_path / "started").read_text())
-        others = [child.pid for child in psutil.Process().children() if child.pid != leader]
+        ours = (child for child in psutil.Process().children() if str(CHILD) in child.cmdline())  # not other tests'
+        others = [child.pid for child in ours if child.pid != leader]
         os.kill(([leader], others)[victim][0], signal.SIGKILL)
 
     killer, restarts = threading.Thread(target=kill), list[int]()
