@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,9 @@ import torch
 
 from isoflop.core import codec
 from isoflop.core.budget import Budget, Rates, format_seconds
-from isoflop.core.errors import BudgetError, Interrupted, IsoflopError, StudyError, TextError
+from isoflop.core.errors import BudgetError, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
+from isoflop.core.process import interruptible
 from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method, Plan
 from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
@@ -148,18 +147,8 @@ def resume(folder: Path, *, quiet: bool) -> None:
 
 
 def _carry_out(study: Study, *, quiet: bool) -> None:
-    with _interruptible(study):
+    with interruptible(f"Go on with: isoflop resume {study.folder}"):
         carry_out(study, command=command_line(), quiet=quiet)
-
-
-@contextmanager
-def _interruptible(study: Study) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; what was finished is kept", remedy=f"Go on with: isoflop resume {study.folder}"
-        ) from None
 
 
 def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER) -> dict[str, Any]:
@@ -174,7 +163,7 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     if num_ranks > 1:
         restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)
     else:
-        with _interruptible(study):
+        with interruptible(f"Go on with: isoflop resume {folder}"):
             train_here(study, command=command_line(), quiet=quiet, layout=layout)
     return {"study": str(folder), "ranks": num_ranks, "restarts": restarts}
 

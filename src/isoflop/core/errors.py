@@ -51,3 +51,8 @@ class LostError(IsoflopError):
 
 class DiskError(IsoflopError):
     """A folder that cannot be written to, or a disk without room."""
+
+
+def first_line(error: Exception) -> str:
+    """What another's error says, as far as one line holds it; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -107,11 +107,6 @@ def lost(how: str) -> LostError:
     return LostError(f"a piece of work was lost ({how})", remedy="Do the same again: what was finished is kept")
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, as far as one line holds it; its name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def new_log(folder: Path | None) -> Path | None:
     """A file in ``folder`` that no other job of this process has."""
     if folder is None:

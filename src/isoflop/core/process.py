@@ -48,11 +48,9 @@ def die_with_parent(parent: int) -> None:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(remedy: str = "The same command again goes on from there") -> Iterator[None]:
     """Ctrl-C within the block, whose work is kept piece by piece, as what it is to a person."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(
-            "interrupted; what was finished is kept", remedy="The same command again goes on from there"
-        ) from None
+        raise Interrupted("interrupted; what was finished is kept", remedy=remedy) from None

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, first_line, lost, new_log, value_of
+from isoflop.core.errors import IsoflopError, first_line
+from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
 from isoflop.core.extras import needs
 
 

@@ -8,8 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic
 
-from isoflop.core.errors import IsoflopError
-from isoflop.core.executor import Executor, Job, R, State, T, called, first_line, lost, value_of
+from isoflop.core.errors import IsoflopError, first_line
+from isoflop.core.executor import Executor, Job, R, State, T, called, lost, value_of
 from isoflop.core.extras import needs
 
 _MINUTES = 24 * 60

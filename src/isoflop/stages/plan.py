@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import torch
 
-from isoflop.core.errors import StudyError
+from isoflop.core.errors import StudyError, first_line
 from isoflop.core.products import StepTiming, StudyWarning
 from isoflop.core.session import Session
 from isoflop.law.copying import Copying
@@ -144,8 +144,7 @@ def _timed_compiled(measure: Callable[..., StepTiming], session: Session) -> lis
     try:
         return [measure(compiled=True)]
     except Exception as error:  # whatever the tool chain raises, the eager path works
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        message = f"torch.compile failed ({reason}); training goes on without it"
+        message = f"torch.compile failed ({first_line(error)[:120]}); training goes on without it"
         session.warn("plan", StudyWarning("compile_failed", message))
         return []
 

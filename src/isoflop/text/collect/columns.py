@@ -8,6 +8,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from isoflop.core.errors import first_line
 from isoflop.text.collect.formats import MAX_RECORD_BYTES, Found, Raw, text_column
 from isoflop.text.collect.streams import Refused
 
@@ -25,7 +26,7 @@ def parquet(stream: IO[bytes], field: str | None = None, groups: tuple[int, int]
         batches = file.iter_batches(BATCH_ROWS, row_groups=range(start, end), columns=[name], use_threads=False)
         yield from _rows((batch.column(0) for batch in batches), before)
     except _ERRORS as error:
-        raise Refused("corrupt", f"corrupt parquet ({str(error).splitlines()[0]})") from error
+        raise Refused("corrupt", f"corrupt parquet ({first_line(error)})") from error
 
 
 def arrow(stream: IO[bytes], field: str | None = None) -> Found:
@@ -33,7 +34,7 @@ def arrow(stream: IO[bytes], field: str | None = None) -> Found:
     try:
         yield from _rows(_arrow_columns(stream, field))
     except _ERRORS as error:
-        raise Refused("corrupt", f"corrupt arrow ({str(error).splitlines()[0]})") from error
+        raise Refused("corrupt", f"corrupt arrow ({first_line(error)})") from error
 
 
 def _arrow_columns(stream: IO[bytes], field: str | None) -> Iterator[pa.Array]:

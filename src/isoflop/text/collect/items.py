@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from isoflop.core.errors import TextError
+from isoflop.core.errors import TextError, first_line
 from isoflop.text.collect.documents import documents, endings
 from isoflop.text.collect.sources import File, display, read_errors
 from isoflop.text.collect.streams import Refused, decompressed
@@ -52,7 +52,7 @@ def _rows(file: File) -> Iterator[Any]:
             for batch in pq.ParquetFile(stream).iter_batches(batch_size=256):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
-        raise Refused("corrupt", f"corrupt parquet ({str(error).splitlines()[0]})") from error
+        raise Refused("corrupt", f"corrupt parquet ({first_line(error)})") from error
 
 
 def _values(file: File, form: str, compression: str) -> Iterator[Any]:
