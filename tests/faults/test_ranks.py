@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from faults.child import NUM_STEPS
 from isoflop.core.journal import read_records
 from isoflop.core.records import Evaluation, RolledBack, Step, Warned
 from isoflop.train.checkpoint import Store
@@ -51,8 +52,9 @@ def validations(folder: Path) -> list[float]:
     return [record.loss for record in records if isinstance(record, Evaluation)]
 
 
-def losses(folder: Path) -> dict[int, float]:
-    return {s.record.step: s.record.loss for s in read_records(folder / "records.jsonl") if isinstance(s.record, Step)}
+def final_loss(folder: Path) -> float:
+    records = (stamped.record for stamped in read_records(folder / "records.jsonl"))
+    return [record.loss for record in records if isinstance(record, Step)][-1]
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
@@ -87,7 +89,7 @@ def test_several_processes_learn_what_one_does(
     monkeypatch.setenv("DROPOUT", "0")
     for count in (1, size):
         assert trained(tmp_path / str(count), corpus, size=count) == 0
-    finals = [losses(tmp_path / str(count))[500] for count in (1, size)]
+    finals = [final_loss(tmp_path / str(count)) for count in (1, size)]
     assert finals[0] == pytest.approx(finals[1], rel=0.05)  # means over different last steps
     assert_alike(tmp_path / "1", tmp_path / str(size))
 
@@ -181,7 +183,7 @@ def test_another_number_of_processes_goes_on_with_the_same_text(
     assert trained(tmp_path / "half", corpus, size=before) == 130
     stopper.join()
     latest = Store(tmp_path / "half" / "run").latest()
-    assert latest is not None and 0 < latest.num_done < 500
+    assert latest is not None and 0 < latest.num_done < NUM_STEPS
     assert trained(tmp_path / "half", corpus, size=after) == 0
     assert trained(tmp_path / "whole", corpus, size=1) == 0
     assert_alike(tmp_path / "half", tmp_path / "whole")
@@ -195,7 +197,8 @@ def test_a_bit_that_flips_in_one_process_is_found_by_the_other(
     assert trained(tmp_path, corpus, size=2) == 0
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert [record.reason for record in records if isinstance(record, RolledBack)] == ["ranks differ"]
-    assert [record.code for record in records if isinstance(record, Warned)] == ["rolled_back"]
+    codes = [record.code for record in records if isinstance(record, Warned)]
+    assert [code for code in codes if code != "best_restored"] == ["rolled_back"]  # a run left alone may warn of that
     assert (tmp_path / "done").read_text() == (undisturbed[0] / "done").read_text()
 
 
@@ -212,7 +215,7 @@ def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     restarts = list[int]()
     assert trained(tmp_path, corpus, size=2, restarts=restarts) == 0
     assert len(restarts) == killed
-    apart, together = losses(tmp_path)[500], losses(undisturbed[0])[500]
+    apart, together = final_loss(tmp_path), final_loss(undisturbed[0])
     assert apart == pytest.approx(together, rel=0.15)
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert not any(isinstance(record, RolledBack) for record in records)  # all held the same weights at every agreement

@@ -270,41 +270,50 @@ KILLED = """
     from train.test_checkpoint import saved
     from isoflop.core import files
 
-    count, calls = int(sys.argv[2]), 0
+    def killed_at(folder, count):
+        calls = 0
 
-    def counted(name, owner):
-        real = getattr(owner, name)
-        def call(*arguments, **options):
-            global calls
-            if calls == count:
-                os.kill(os.getpid(), signal.SIGKILL)
-            calls += 1
-            return real(*arguments, **options)
-        setattr(owner, name, call)
+        def counted(name, owner):
+            real = getattr(owner, name)
+            def call(*arguments, **options):
+                nonlocal calls
+                if calls == count:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                calls += 1
+                return real(*arguments, **options)
+            setattr(owner, name, call)
 
-    folder = Path(sys.argv[1])
-    saved(folder, 1, 2)
-    for name, owner in (("mkstemp", files.tempfile), ("fsync", os), ("replace", Path), ("unlink", Path)):
-        counted(name, owner)
-    saved(folder, 3)
-    print(calls)
+        saved(folder, 1, 2)
+        for name, owner in (("mkstemp", files.tempfile), ("fsync", os), ("replace", Path), ("unlink", Path)):
+            counted(name, owner)
+        saved(folder, 3)
+
+    for count in range({num}):
+        child = os.fork()
+        if not child:
+            killed_at(Path(sys.argv[1]) / str(count), count)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def killed_at(folder: Path, count: int) -> subprocess.CompletedProcess[str]:
-    """Saves a third checkpoint in a process that is killed before its call number ``count`` that touches the disk."""
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]))
-    command = [sys.executable, "-P", "-c", code, str(folder), str(count)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def killed_at_each(folder: Path, num: int) -> list[int]:
+    """Saves a third checkpoint ``num`` times, each in a process killed before its next call that touches the disk.
+
+    Their exit codes; one interpreter forks them all, which takes seconds where as many starts would take a minute.
+    """
+    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), num=num)
+    command = [sys.executable, "-P", "-c", code, str(folder)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return [int(line) for line in run.stdout.split()]
 
 
 def test_killed_in_every_phase_of_saving_the_last_or_the_new_one_is_whole(tmp_path: Path) -> None:
-    run = killed_at(tmp_path / "whole", 1000)
-    num_calls = int(run.stdout)
-    assert num_calls == 10, run.stderr  # make, sync, rename, sync the folder; twice; and two files removed
+    num_calls = 10  # make, sync, rename, sync the folder; twice; and two files removed
+    assert killed_at_each(tmp_path, num_calls + 1) == [-signal.SIGKILL] * num_calls + [0]
     for count in range(num_calls):
         folder = tmp_path / str(count)
-        assert killed_at(folder, count).returncode == -signal.SIGKILL
         store = Store(folder)
         latest = store.latest()
         assert latest is not None and not store.refused
