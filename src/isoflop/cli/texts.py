@@ -112,9 +112,9 @@ def verify(
 ) -> None:
     """Compare every file with its checksum; the first that differs is named."""
     with needs("text"):
-        from isoflop import text_verbs
+        from isoflop import corpus_verbs
 
-    answer = text_verbs.verify(folder)
+    answer = corpus_verbs.verify(folder)
     told = f"{answer['folder']}: {answer['num_files']} files, {answer['num_bytes'] / 1e6:.1f} MB, all as written"
     typer.echo(json.dumps(answer) if as_json else told)
 
@@ -129,9 +129,9 @@ def inspect(
 ) -> None:
     """What became of a text, or one document of it."""
     with needs("text"):
-        from isoflop import text_verbs
+        from isoflop import corpus_verbs
     from isoflop.tell import document_lines, prepared_lines
 
-    answer = text_verbs.inspect(folder, doc)
+    answer = corpus_verbs.inspect(folder, doc)
     lines = prepared_lines if doc is None else document_lines
     typer.echo(json.dumps(answer, indent=2) if as_json else lines(answer))

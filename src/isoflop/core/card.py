@@ -12,6 +12,8 @@ from isoflop.core.errors import StudyError
 from isoflop.core.files import read_json
 
 CARD = "card.json"
+TEXT = "text"
+"""The folder of what is kept."""
 CARD_VERSION = 1
 NUM_SAMPLES = 3
 NUM_SIZES = 32
@@ -157,6 +159,14 @@ class DataCard:
     @property
     def num_bytes(self) -> int:
         return sum(shard.num_bytes for shard in self.shards)
+
+    def place_of(self, document: int) -> tuple[TextShard, int]:
+        """The shard that holds a document, by the number of all that are kept, and its place there."""
+        for shard in self.shards:
+            if document < shard.num_documents:
+                return shard, document
+            document -= shard.num_documents
+        raise IndexError(document)
 
 
 def load_card(folder: Path) -> DataCard:

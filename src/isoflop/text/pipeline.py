@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from isoflop.core import codec
-from isoflop.core.card import CARD, CARD_VERSION, Cluster, DataCard, Share, Tally, TextShard
+from isoflop.core.card import CARD, CARD_VERSION, TEXT, Cluster, DataCard, Share, Tally, TextShard
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import claimed, write_checked_json
@@ -24,7 +24,7 @@ from isoflop.text.collect.sources import File, display, find
 from isoflop.text.dedup.contamination import Benchmarks, write_benchmarks
 from isoflop.text.dedup.lines import cut_lines
 from isoflop.text.dedup.near import SIMILAR
-from isoflop.text.dedup.partition import Clusters, Numbers, find_clusters
+from isoflop.text.dedup.partition import Clusters, find_clusters
 from isoflop.text.gather import Source, gather, pieces
 from isoflop.text.mixture import shares
 from isoflop.text.read import nothing_found
@@ -32,7 +32,7 @@ from isoflop.text.receipts import Done, Piece, Workshop
 from isoflop.text.refine import Refinement, families
 from isoflop.text.shards import REJECTS, Shelf, beginning
 
-STAGES, TEXT = "stages", "text"
+STAGES = "stages"
 _NUM_CLUSTERS = 5
 
 Tell = Callable[[str, float], None]
@@ -174,8 +174,3 @@ def _cluster(shelves: Sequence[Shelf], first: int, size: int) -> Cluster:
             return Cluster(size, where, beginning(row["text"].encode()))
         first -= shelf.shard.num_documents
     raise AssertionError("a document number beyond the last")
-
-
-def numbers_of(card: DataCard) -> Numbers:
-    """[shards + 1]: the number of each shard's first document, and how many there are."""
-    return np.cumsum([0, *(shard.num_documents for shard in card.shards)])
