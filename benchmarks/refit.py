@@ -20,7 +20,7 @@ from corpora import save, stamp, tell
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import best, consider, forecast_bits
 from isoflop.report.terminal import facts
-from isoflop.stages.law import count_trigrams, finished_pilots, law_of, unigram_nats
+from isoflop.stages.law import count_trigrams, finished_pilots, law_of
 from isoflop.stages.plan import measured_speedup, question_of
 from isoflop.study import Study
 
@@ -42,7 +42,7 @@ def main() -> None:
 def row(path: Path) -> dict[str, Any]:
     """One study: predicted over measured bits per byte, less 1."""
     study = Study(path)
-    law = law_of(finished_pilots(study), unigram_nats(study), drop=count_trigrams(study).drop, seed=study.given.seed)
+    law = law_of(study, finished_pilots(study), drop=count_trigrams(study).drop)
     question, plan, told = dataclasses.replace(question_of(study), law=law), study.plan, facts(path)
     found = forecast_bits(question, ModelConfig(**plan.model), told["tokens"])
     measured = float(told["test_bits_per_byte"])

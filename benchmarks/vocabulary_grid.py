@@ -1,10 +1,11 @@
 """What a vocabulary does to the loss: small models of several widths on equal bytes cut into words of several sizes.
 
-    python benchmarks/vocabulary_grid.py demo --sizes 2048 4096 8192 16384 --out /tmp/grid
+    python benchmarks/vocabulary_grid.py demo --sizes 2048 4096 8192 --out /tmp/grid
 
-Fits the law of parameters, bytes and vocabulary (`law/forms/vocabulary.py`, nats per byte) to all points, and says
-which vocabulary it would choose at several budgets of FLOPs. Some 15 minutes a text on two cores; finished runs in
---out are not repeated.
+Compares every point with the mean of the prior (`law/prior.py`), whose floor is held to as many nats a byte for every
+vocabulary: what is left of the difference, per e-fold of words, is the rise of A0 and B0. And which vocabulary `isoflop
+run` would choose at several budgets of FLOPs. Some 15 minutes a text on two cores; finished runs in --out are not
+repeated.
 """
 
 from __future__ import annotations
@@ -12,55 +13,65 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import isoflop
+import numpy as np
+
 from corpora import CORPORA, STRANGERS, save, stamp, tell
-from isoflop.core.products import CorpusManifest, LawReport
+from isoflop.core.products import CorpusManifest
+from isoflop.evaluate.yardsticks import token_counts
 from isoflop.fleet.local import Local
-from isoflop.law.table import Table
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
+from isoflop.law.prior import MEASURED_VOCABULARY
 from isoflop.model.config import ModelConfig
-from isoflop.model.count import count_parameters, flops_per_token
-from isoflop.plan.shapes import ladder
+from isoflop.model.count import count_parameters
 from isoflop.plan.sweep import Sweep, jobs_of
+from isoflop.plan.vocabulary import choose, expected_losses, floor_rise
 from isoflop.sweep_verbs import points_of, run_alone
 from isoflop.text.demo import demo_files
-from isoflop.text.prepare import load, prepare
+from isoflop.text.prepare import load, open_split, prepare
+from isoflop.text.vocabulary import Cut
 
 CONTEXT = 256
 SHARES = (0.25, 0.5, 1.0)
-BUDGETS = (1e13, 3e13, 1e14, 3e14, 1e15, 3e15)
+BUDGETS = (1e13, 1e14, 1e15, 1e16, 1e18)
 NUM_VAL_TOKENS = 100_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", choices=[*CORPORA, *STRANGERS])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[2048, 4096, 8192, 16384])
-    parser.add_argument("--widths", nargs="+", type=int, default=[64, 128, 192])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[2048, MEASURED_VOCABULARY, 8192])
+    parser.add_argument("--widths", nargs="+", type=int, default=[64, 128])
     parser.add_argument("--bytes", type=float, default=4e6, help="Of the longest runs.")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     texts = (CORPORA | STRANGERS)[arguments.corpus] or demo_files()
-    rows, tokens_per_byte = [], {}
+    rows, cuts, num_bytes = [], {}, 0
     for size in arguments.sizes:
         folder = arguments.out / arguments.corpus / str(size)
         if not (folder / "manifest.json").exists():
             prepare(texts, folder, vocab_size=size)
         manifest = load(folder)
-        tokens_per_byte[size] = manifest.train.num_tokens / manifest.train.num_bytes
-        rows += points(folder, manifest, arguments.widths, arguments.bytes * tokens_per_byte[size])
-    law = fitted(rows)
-    chosen = [cheapest(law, tokens_per_byte, flops) for flops in BUDGETS]
-    save(
-        arguments.out / f"{arguments.corpus}.json",
-        stamp()
-        | {"corpus": arguments.corpus, "tokens_per_byte": tokens_per_byte, "rows": rows}
-        | {"parameters": law.parameters, "standard_errors": law.standard_errors, "chosen": chosen},
-    )
+        cuts[size], num_bytes = cut_of(folder, manifest), manifest.train.num_bytes
+        rows += points(folder, manifest, arguments.widths, arguments.bytes * cuts[size].tokens_per_byte)
+    rises = [rise(cut, cuts[MEASURED_VOCABULARY], rows) for cut in cuts.values()]
+    at_least = [cut for size, cut in sorted(cuts.items()) if size >= MEASURED_VOCABULARY]
+    chosen = [{"flops": flops} | vars(choose(at_least, flops=flops, num_bytes=num_bytes)) for flops in BUDGETS]
+    for told in (*rises, *chosen):
+        tell(told)
+    found = {"corpus": arguments.corpus, "rows": rows, "rises": rises, "chosen": chosen}
+    save(arguments.out / f"{arguments.corpus}.json", stamp() | found)
+
+
+def cut_of(folder: Path, manifest: CorpusManifest) -> Cut:
+    """The training text in its tokens."""
+    counts = token_counts(open_split(folder, manifest.train), manifest.vocab_size)
+    shares = counts[counts > 0] / counts.sum()
+    tokens_per_byte = manifest.train.num_tokens / manifest.train.num_bytes
+    return Cut(manifest.vocab_size, tokens_per_byte, -float(np.sum(shares * np.log(shares))))
 
 
 def points(folder: Path, manifest: CorpusManifest, widths: list[int], tokens: float) -> list[dict[str, Any]]:
@@ -75,9 +86,11 @@ def points(folder: Path, manifest: CorpusManifest, widths: list[int], tokens: fl
         {
             "vocabulary": manifest.vocab_size,
             "width": point.hidden_size,
-            "params": count_parameters(ModelConfig(**job.model)).non_embedding,
-            "tokens": point.tokens * manifest.train.num_bytes / manifest.train.num_tokens,
-            "loss": point.bits_per_byte * math.log(2),
+            "params": count_parameters(ModelConfig(**job.model)).matmul,
+            "tokens": point.tokens,
+            "unique": manifest.train.num_tokens,
+            "loss": point.loss,
+            "bits_per_byte": point.bits_per_byte,
         }
         for job in jobs
         for point in points_of(job)
@@ -87,37 +100,28 @@ def points(folder: Path, manifest: CorpusManifest, widths: list[int], tokens: fl
     return rows
 
 
-def fitted(rows: list[dict[str, Any]]) -> LawReport:
-    """The law; its tokens are bytes, its parameters those outside embedding and head."""
-    names = ("params", "tokens", "vocabulary", "loss")
-    table = Table.of({name: [row[name] for row in rows] for name in names})
-    return isoflop.fit(table, form="vocabulary").laws[0].report()
+def rise(cut: Cut, measured: Cut, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What A0 and B0 rise by over the ``measured`` cut, so that the prior meets the cut's points on average.
+
+    Itself told as 0, its points' own distance from the prior taken off the others'.
+    """
+    floor, away = floor_rise(cut, measured), log_ratios(measured, rows, (0.0, 0.0)).mean()
+    low, high = -1.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if log_ratios(cut, rows, (floor, middle)).mean() > away else (low, middle)
+    efolds = math.log(cut.vocab_size / measured.vocab_size)
+    spread = float(log_ratios(cut, rows, (floor, low)).std())
+    per_efold = low / efolds if efolds else 0.0
+    return {"vocabulary": cut.vocab_size, "floor": floor, "reducible": low, "per_efold": per_efold, "sd_left": spread}
 
 
-def cheapest(law: LawReport, tokens_per_byte: dict[int, float], flops: float) -> dict[str, float]:
-    """Vocabulary and width of the least loss for so many FLOPs, and what the best of the other vocabularies lose."""
-    best = {size: min(losses(law, size, share, flops)) for size, share in tokens_per_byte.items()}
-    chosen = min(best, key=lambda size: best[size])
-    return {"flops": flops, "vocabulary": chosen, "width": best[chosen][1]} | {
-        f"of_{size}": best[size][0] / best[chosen][0] - 1 for size in best
-    }
-
-
-def losses(law: LawReport, size: int, tokens_per_byte: float, flops: float) -> list[tuple[float, int]]:
-    """Nats per byte of each width of the ladder that spends the FLOPs on text cut into so many kinds of words."""
-    found = []
-    for config in ladder(size, CONTEXT):
-        num_bytes = flops / flops_per_token(config, context=CONTEXT) / tokens_per_byte
-        worth = num_bytes / size ** law.parameters["phi"]
-        found.append((loss(law.parameters, count_parameters(config).non_embedding, worth), config.hidden_size))
-    return found
-
-
-def loss(law: Mapping[str, float], params: float, worth: float) -> float:
-    """E + ((A / N^alpha)^p + (B / W^beta)^p)^(1/p), W the bytes over V^phi."""
-    power = law["p"]
-    parts = (law["A"] / params ** law["alpha"]) ** power + (law["B"] / worth ** law["beta"]) ** power
-    return law["E"] + parts ** (1 / power)
+def log_ratios(cut: Cut, rows: list[dict[str, Any]], added: tuple[float, float]) -> np.ndarray:
+    """Measured over expected, of the points of that vocabulary."""
+    own = [row for row in rows if row["vocabulary"] == cut.vocab_size]
+    places = {PARAMS: "params", TOKENS: "tokens", UNIQUE: "unique"}
+    at = {name: np.array([float(row[key]) for row in own]) for name, key in places.items()}
+    return np.log(np.array([row["loss"] for row in own]) / expected_losses(cut, added, at))
 
 
 if __name__ == "__main__":

@@ -138,6 +138,7 @@ def test_a_kill_and_the_same_again_give_the_same_bytes(
         (("prepare", "{texts}", "--vocab-size", "7"), "a vocabulary of 7 is not possible"),
         (("prepare", "{texts}", "--tokenizer", "/nowhere.json"), "/nowhere.json: cannot be read"),
         (("prepare", "{texts}", "--tokenizer", "t.json", "--vocab-size", "512"), "Give one of them"),
+        (("prepare", "{texts}", "--budget", "$5"), "Give time or FLOPs"),
     ],
 )
 def test_mistakes_are_told_in_a_line(texts: Path, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:

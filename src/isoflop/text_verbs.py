@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from isoflop.core.budget import Budget
 from isoflop.core.card import CARD, TEXT
-from isoflop.core.errors import StudyError, TextError
+from isoflop.core.errors import BudgetError, StudyError, TextError
 from isoflop.core.executor import Place
 from isoflop.core.files import claimed, file_sha256, write_text
 from isoflop.core.process import interruptible
@@ -51,6 +52,7 @@ def prepare(
     redacts: bool,
     languages: str | None,
     vocab_size: int | None,
+    budget: str | None,
     tokenizer: Path | None,
     workers: int | None,
     on: Place,
@@ -61,8 +63,9 @@ def prepare(
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)
-    if vocab_size is not None and tokenizer is not None:
-        raise TextError("--vocab-size beside --tokenizer, which has its own", remedy="Give one of them")
+    if sum(given is not None for given in (vocab_size, budget, tokenizer)) > 1:
+        raise TextError("--vocab-size, --budget and --tokenizer each say a vocabulary", remedy="Give one of them")
+    choose = None if budget is None else _chooser(budget)
     vocabulary = None if tokenizer is None else read_tokenizer(tokenizer)
     names = tuple(name for name in rules.split(",") if name not in ("", "none"))
     refinement = Refinement(names, word_rule, redacts, _judge(judge, least), _codes(languages))
@@ -80,6 +83,7 @@ def prepare(
                 out,
                 seed=seed,
                 vocab_size=vocab_size,
+                choose=choose,
                 tokenizer=vocabulary,
                 sources=card.sources,
                 executor=executor,
@@ -111,6 +115,17 @@ def _sources(texts: Sequence[str], mix: Path | None, field: str | None) -> tuple
         return read_mix(mix)
     inputs = [absolute(each) for each in texts or map(str, demo_files())]
     return (Source("text", tuple(inputs), field),)
+
+
+def _chooser(budget: str) -> text.Choose:
+    """Of the vocabulary that a budget wants. Raises `BudgetError` for one that is neither time nor FLOPs."""
+    from isoflop.plan.vocabulary import choose
+    from isoflop.stages.machine import expected_flops  # torch, which nothing else here needs
+
+    if Budget.parse(budget).unit not in ("s", "FLOP"):
+        raise BudgetError(f"no vocabulary can be chosen for {budget}", where="--budget", remedy="Give time or FLOPs")
+    flops = expected_flops(budget)
+    return lambda cuts, num_bytes: choose(cuts, flops=flops, num_bytes=num_bytes).vocab_size
 
 
 def _codes(languages: str | None) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ from isoflop.core.errors import DivergedError, IsoflopError, StudyError
 from isoflop.core.journal import RecordLog
 from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import PilotFinished, Record, Spent, StageStarted, Warned
+from isoflop.law.prior import Prior
 from isoflop.plan.guess import guess_target
 from isoflop.stages import pilots
 from isoflop.stages.law import (
@@ -97,7 +98,7 @@ def test_pilots_are_compared_where_nothing_else_differs(other: dict[str, int]) -
 
 
 def test_the_law_is_fitted_to_grid_and_repeats_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("isoflop.stages.law.unigram_nats", lambda study: 6.5)
+    monkeypatch.setattr("isoflop.stages.law.prior_of", lambda study, drop: Prior.measured(6.5))
     monkeypatch.setattr("isoflop.stages.law.heldout_overlap", lambda study: 0.3)
     monkeypatch.setattr("isoflop.stages.law.count_trigrams", lambda study: Counted(None, 1.01, 0.02, 0.0))
     study = Study(tmp_path)
@@ -177,7 +178,7 @@ def stopped(tmp_path: Path, points: list[PilotFinished]) -> Study:
 def test_a_study_killed_after_the_next_trunks_asks_for_the_same_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pilots, "unigram_nats", lambda study: 6.5)
+    monkeypatch.setattr("isoflop.stages.law.prior_of", lambda study, drop: Prior.measured(6.5))
     made, wanted = setting(), guess_target(TRUE, SHAPES, context=CONTEXT, seconds=500.0, unique_tokens=2.5e6)
     before = stopped(tmp_path / "before", [*grid(), point(purpose="seed", loss=9.0)])
     first = _next(before, made, wanted, seconds=36.0)

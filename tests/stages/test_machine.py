@@ -9,7 +9,14 @@ from isoflop.core.errors import BudgetError
 from isoflop.core.products import FORMAT_VERSION, Machine
 from isoflop.model.count import flops_per_token
 from isoflop.stages import machine as stage
-from isoflop.stages.machine import MIN_BUDGET_SECONDS, best_flops_per_second, measure_machine, rates_of, require_budget
+from isoflop.stages.machine import (
+    MIN_BUDGET_SECONDS,
+    best_flops_per_second,
+    expected_flops,
+    measure_machine,
+    rates_of,
+    require_budget,
+)
 from isoflop.study import Given, Study
 from isoflop.text.prepare import prepare
 from toy import session, write_texts
@@ -54,6 +61,21 @@ def test_a_budget_that_buys_nothing_is_refused_with_the_smallest_that_works(seco
     with pytest.raises(BudgetError, match="smallest that works is"):
         require_budget(seconds)
     require_budget(MIN_BUDGET_SECONDS)
+
+
+@pytest.mark.parametrize(("budget", "expected"), [("100s", 0.85 * 0.4e12 * 100), ("1e15flop", 0.85e15)])
+def test_what_a_budget_will_train_with_by_a_product_of_matrices(
+    monkeypatch: pytest.MonkeyPatch, budget: str, expected: float
+) -> None:
+    monkeypatch.setattr(stage, "matmul_peak", lambda dtype, *_, **__: {"float32": 1e11, "bfloat16": 1e12}[dtype])
+    assert expected_flops(budget) == pytest.approx(expected)
+
+
+def test_a_price_turns_dollars_to_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "matmul_peak", lambda *_, **__: 1e12)
+    assert expected_flops("$1", price_per_hour=36.0) == pytest.approx(0.85 * 0.4e12 * 100)
+    with pytest.raises(BudgetError, match="price-per-hour"):
+        expected_flops("$1")
 
 
 def test_the_best_speed_is_that_of_one_of_the_timings() -> None:

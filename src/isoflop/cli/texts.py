@@ -50,7 +50,10 @@ def prepare(
         list[str] | None, typer.Option(help="A benchmark's file: what holds part of it is dropped. May be repeated.")
     ] = None,
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
-    vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise,")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="or by the loss predicted for this much training: 2h on this machine, 1e18flop.")
+    ] = None,
     tokenizer: TokenizerOption = None,
     workers: WorkersOption = None,
     on: PlaceOption = "local",
@@ -79,6 +82,7 @@ def prepare(
         least=least,
         redacts=redact,
         vocab_size=vocab_size,
+        budget=budget,
         tokenizer=tokenizer,
         workers=workers,
         on=on,

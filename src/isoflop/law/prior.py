@@ -30,6 +30,13 @@ MEASURED_LEVELS = ((-1.2, 0.2), (-1.56, 0.25), (-1.42, 0.25))
 """Mean and sd of the logarithms of E, A0 and B0 as shares of the unigram entropy, from a first fit of one law to the
 runs of four texts; ``benchmarks/levels.py`` puts them at -1.69 to -1.06, -1.61 to -1.26 and -1.43 to -1.06
 (docs/log.md, 24)."""
+MEASURED_VOCABULARY, LARGEST_VOCABULARY = 4_096, 32_768
+"""Those texts were cut into so many kinds of tokens; `rises` are believed up to the larger."""
+FLOOR_BY_VOCABULARY, REDUCIBLE_BY_VOCABULARY = 0.11, (0.06, 0.015)
+"""By how much the logarithms of E, and of A0 and B0, rise with that of the kinds. E: what a byte costs at the end does
+not depend on how bytes are cut, so E goes with the bytes of a token; .066 to .102 on four texts from 4,096 to 8,192.
+A0 and B0, which rise with its square too: ``benchmarks/vocabulary_grid.py`` finds -.047 and -.022 on two texts at
+2,048, .053 and .045 at 8,192; beyond is extrapolated (docs/log.md, 38)."""
 MEASURED_SHAPE = ((0.22, 0.03), (0.2, 0.025), (math.log(3.3), 0.15))
 """alpha, beta and log p of the form ``coupled``, from the same fit; ``levels.py`` says .207, .173 and log 3.6."""
 MEASURED_R_N = (math.log(3.8), 0.7)
@@ -91,6 +98,17 @@ IDENTIFIED_BELOW = 0.7
 """A parameter whose posterior sd is above this share of its prior sd comes from the prior rather than the pilots."""
 
 
+Rises = tuple[float, float]
+"""What a vocabulary adds to the logarithms of E, and of A0 and B0, as shares of the unigram entropy."""
+
+
+def rises(vocab_size: int) -> Rises:
+    """Those that are usual for so many kinds of tokens."""
+    log_times = math.log(min(vocab_size, LARGEST_VOCABULARY) / MEASURED_VOCABULARY)
+    slope, bend = REDUCIBLE_BY_VOCABULARY
+    return FLOOR_BY_VOCABULARY * log_times, (slope + bend * log_times) * log_times
+
+
 @dataclass(frozen=True)
 class Ratio:
     """What is known, before any run, of the losses at two places of fresh tokens."""
@@ -130,14 +148,16 @@ class Prior:
         return np.array(self.mean)[index], np.array(self.sd)[index]
 
     @staticmethod
-    def measured(unigram_nats: float, *, drop: Ratio | None = None) -> Prior:
+    def measured(unigram_nats: float, *, drop: Ratio | None = None, rises: Rises = (0.0, 0.0)) -> Prior:
         """For pilots on byte-level BPE text by isoflop's recipe; for the form ``coupled``.
 
-        From the entropy of its tokens (nats per token) and, best, how fast counting learns from it (``drop``). Corpora
+        From the entropy of its tokens (nats per token), where their vocabulary is not ``MEASURED_VOCABULARY`` the
+        `rises` of another, and, best, how fast counting learns from it (``drop``). Corpora
         of 2 to 20 M tokens share exponents, coupling and which runs equal each other; their levels differ
         (``benchmarks/levels.py``, docs/log.md).
         """
-        levels = tuple((math.log(unigram_nats) + mean, sd) for mean, sd in MEASURED_LEVELS)
+        each = zip(MEASURED_LEVELS, (rises[0], rises[1], rises[1]), strict=True)
+        levels = tuple((math.log(unigram_nats) + rise + mean, sd) for (mean, sd), rise in each)
         pairs = (*levels, *MEASURED_SHAPE, LOG_R_D, MEASURED_R_N)
         return Prior(
             tuple(mean for mean, _ in pairs),

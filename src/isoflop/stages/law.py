@@ -15,7 +15,7 @@ from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts
 from isoflop.law.pilots import fit_pilots
 from isoflop.law.predict import Law
-from isoflop.law.prior import Prior, Ratio
+from isoflop.law.prior import Prior, Ratio, rises
 from isoflop.stages.setting import context_of, num_val_tokens
 from isoflop.study import Study
 from isoflop.text import prepare as text
@@ -37,7 +37,7 @@ def fit_law(study: Study, session: Session) -> None:
     with session.ledger.activity("law", "productive"):
         finished = finished_pilots(study)
         counted = count_trigrams(study)
-        law = law_of(finished, unigram_nats(study), drop=counted.drop, seed=study.given.seed)
+        law = law_of(study, finished, drop=counted.drop)
     study.decide("heldout_ratio", counted.heldout_ratio, rule="test over validation bits per byte of a trigram model")
     study.decide("copy_gain", counted.copy_gain, rule="share of its loss that copying within the context saves")
     if drop := counted.drop:
@@ -54,11 +54,8 @@ def finished_pilots(study: Study) -> list[PilotFinished]:
     return [s.record for s in read_records(study.records) if isinstance(s.record, PilotFinished)]
 
 
-def law_of(finished: list[PilotFinished], entropy: float, *, drop: Ratio | None = None, seed: int) -> Law:
-    """The law of the sizes among the finished pilots, under what is known of texts of this unigram ``entropy``.
-
-    In whatever order they finished.
-    """
+def law_of(study: Study, finished: list[PilotFinished], *, drop: Ratio | None = None) -> Law:
+    """The law of the sizes among the finished pilots, in whatever order those came, under what is known beforehand."""
     noise = _seed_noise(finished)
     points = [
         LawPoint(p.run, p.num_parameters, p.tokens, p.unique_tokens, p.flops, p.loss, noise)
@@ -66,7 +63,12 @@ def law_of(finished: list[PilotFinished], entropy: float, *, drop: Ratio | None 
         if p.purpose in ("grid", "next")
     ]
     rival = Prior.any_text(min(point.loss for point in points))
-    return fit_pilots(points, prior=Prior.measured(entropy, drop=drop), rival=rival, seed=seed)
+    return fit_pilots(points, prior=prior_of(study, drop), rival=rival, seed=study.given.seed)
+
+
+def prior_of(study: Study, drop: Ratio | None) -> Prior:
+    """By the study's text in the tokens of its vocabulary."""
+    return Prior.measured(unigram_nats(study), drop=drop, rises=rises(study.manifest.vocab_size))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError
 from isoflop.core.products import Machine, StudyWarning
 from isoflop.core.session import Session
-from isoflop.machine.measure import measure, timing_recipe
-from isoflop.machine.power import joules
+from isoflop.machine.limits import usable_cores
+from isoflop.machine.measure import matmul_peak, measure, pick_device, timing_recipe
+from isoflop.machine.power import detect_power, joules
 from isoflop.machine.throughput import shape_of
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import flops_per_token
@@ -25,6 +26,8 @@ MIN_BUDGET_SECONDS = 60.0
 MEASURE_SHARE, MIN_MEASURE_SECONDS, MAX_MEASURE_SECONDS = 0.01, 3.0, 30.0
 DEFAULT_MEASURE_SECONDS = 8.0
 """Where the budget in seconds is not known before the machine is."""
+USUAL_SHARE_OF_PEAK, USUAL_SHARE_OF_BUDGET = 0.4, 0.85
+"""Of matrix products' speed that training keeps, and of a budget that goes to it: enough to choose a vocabulary by."""
 
 
 def require_budget(seconds: float) -> None:
@@ -99,6 +102,17 @@ def rates_of(machine: Machine, given: Given) -> Rates:
     watts = joules(machine.power, busy_core_seconds=machine.num_cores, wall_seconds=1.0, num_cores=machine.num_cores)
     watts = watts.plus(machine.power.gpu_watts)
     return Rates(fastest, watts.central, given.price_per_hour, given.grams_co2e_per_kwh)
+
+
+def expected_flops(
+    budget: str, *, price_per_hour: float | None = None, grams_co2e_per_kwh: float | None = None
+) -> float:
+    """What a budget will train with here, before anything was timed but a product of matrices."""
+    device, cores = pick_device(), usable_cores()
+    peak = max(matmul_peak(dtype, device, seconds=0.1) for dtype in ("float32", "bfloat16"))
+    watts = joules(detect_power(), busy_core_seconds=cores, wall_seconds=1.0, num_cores=cores).central
+    rates = Rates(USUAL_SHARE_OF_PEAK * peak, watts, price_per_hour, grams_co2e_per_kwh)
+    return USUAL_SHARE_OF_BUDGET * rates.flops_per_second * Budget.parse(budget).to_seconds(rates).seconds
 
 
 def _convert_budget(study: Study, machine: Machine) -> None:

@@ -23,7 +23,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess, guess_target
 from isoflop.plan.pilots import Setting, choose_trunks, design, next_trunks
-from isoflop.stages.law import finished_pilots, law_of, unigram_nats
+from isoflop.stages.law import finished_pilots, law_of
 from isoflop.stages.setting import closing_seconds, setting_of
 from isoflop.study import Study
 from isoflop.train.pilot import PilotJob, run_pilot
@@ -104,7 +104,7 @@ def _next(study: Study, setting: Setting, guess: Guess, *, seconds: float) -> li
     grid = [point for point in before if point.purpose == "grid"]
     if not seconds or not grid:
         return []
-    law = law_of(before, unigram_nats(study), seed=study.given.seed)
+    law = law_of(study, before)
     trunks = next_trunks(setting, law, guess, edge_minimum(grid), seconds=seconds)
     if not trunks:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +28,12 @@ from isoflop.text.tokenizer import (
     parse_tokenizer,
     train_tokenizer,
 )
+from isoflop.text.vocabulary import LEAST_BYTES, SIZES, Cut, cuts, smaller
 
 __all__ = ["fingerprint", "load", "open_documents", "open_split", "open_tokenizer", "prepare"]
 
+Choose = Callable[[Sequence[Cut], int], int]
+"""From what a text is in tokens of several vocabularies, and its bytes, to the size of one."""
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
 _TINY_TOKENS = 100_000
@@ -48,6 +51,7 @@ def prepare(
     seed: int = 0,
     progress: Progress | None = None,
     vocab_size: int | None = None,
+    choose: Choose | None = None,
     tokenizer: Tokenizer | None = None,
     sources: list[str] | None = None,
     executor: Executor | None = None,
@@ -56,8 +60,8 @@ def prepare(
 
     Text goes through memory, but that of a prepared text stays where it is, for the ``executor``'s processes to read.
     ``progress`` is told the share done and what is going on; ``sources`` are noted in place of ``inputs``; without a
-    ``tokenizer`` one is trained. Raises `TextError` for text that cannot be used (then nothing is written) and
-    `DiskError` where ``out`` cannot be written.
+    ``tokenizer`` one is trained, of as many words as ``vocab_size`` says, or ``choose``, or the text's size. Raises
+    `TextError` for text that cannot be used (then nothing is written) and `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
     reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
@@ -65,8 +69,7 @@ def prepare(
     tell(_READ_SHARE, "training the tokenizer")
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
     if tokenizer is None:
-        size = choose_vocab_size(sum(map(num_bytes, parts.values()))) if vocab_size is None else vocab_size
-        tokenizer = train_tokenizer(partition.train, vocab_size=size)
+        tokenizer = _trained(partition.train, sum(map(num_bytes, parts.values())), vocab_size, choose)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
     tell(_TRAINED_SHARE, "encoding")
@@ -81,6 +84,15 @@ def prepare(
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
+
+
+def _trained(documents: list[Document], size: int, vocab_size: int | None, choose: Choose | None) -> Tokenizer:
+    """On the documents of a text of ``size`` bytes."""
+    if vocab_size is not None or choose is None or size < LEAST_BYTES:
+        return train_tokenizer(documents, vocab_size=vocab_size or choose_vocab_size(size))
+    largest = train_tokenizer(documents, vocab_size=SIZES[-1])
+    found = cuts(largest, documents)
+    return smaller(largest, choose(found, size)) if found else largest
 
 
 def load(out: Path) -> CorpusManifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def train_tokenizer(documents: list[Document], *, vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_sample(documents), trainer)
+    tokenizer.train_from_iterator(sample(documents, _SAMPLE_BYTES), trainer)
     return plain(tokenizer)
 
 
@@ -154,10 +154,10 @@ def cut_for_encoding(data: bytes) -> list[str]:
     return [*pieces, data[start:].decode()]
 
 
-def _sample(documents: list[Document]) -> Iterator[str]:
-    """Every k-th piece of the text, with k such that about 8 MB are read."""
+def sample(documents: Sequence[Document], most_bytes: int) -> Iterator[str]:
+    """Every k-th piece of the text, with k such that about ``most_bytes`` are read."""
     counts = [-(-document.num_bytes // _SAMPLE_PIECE_BYTES) for document in documents]
-    step = -(-num_bytes(documents) // _SAMPLE_BYTES)
+    step = -(-num_bytes(documents) // most_bytes)
     firsts = [-before % step for before in accumulate(counts, initial=0)]
     for index in reading_order(documents):
         chosen = range(firsts[index], counts[index], step)
