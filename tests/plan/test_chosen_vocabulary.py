@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
-from isoflop.law.prior import Prior, rises
+from isoflop.law.prior import Prior, Ratio, rises
 from isoflop.plan.vocabulary import WORTH, Choice, choose, expected_losses, floor_rise
 from isoflop.text.vocabulary import Cut
 
@@ -60,3 +60,9 @@ def test_the_measured_vocabulary_adds_nothing_and_others_what_their_words_do() -
     difference = np.array(added.mean) - np.array(plain.mean)
     assert difference == pytest.approx([0.1, 0.05, 0.05, 0, 0, 0, 0, 0])
     assert math.isclose(Prior.measured(6.5, rises=rises(4_096)).mean[0], plain.mean[0])
+
+
+def test_a_model_gains_less_on_counting_the_more_words_there_are() -> None:
+    drops = [Ratio.of_trigrams((2.5e5, 4e6), (5.0, 4.0), vocab_size=size).log_ratio for size in (2_048, 4_096, 8_192)]
+    assert drops[1] == Ratio.of_trigrams((2.5e5, 4e6), (5.0, 4.0)).log_ratio == pytest.approx(1.42 * math.log(0.8))
+    assert drops[0] / drops[1] == pytest.approx(2**0.12) == drops[1] / drops[2]

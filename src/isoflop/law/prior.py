@@ -51,6 +51,10 @@ TRIGRAM_SIZE, TRIGRAM_RATIO, TRIGRAM_SD = 1e6, 1.42, 0.035
 """Between 0.25 and 2 to 3.5 M tokens the log loss of 1e6 matmul parameters falls so many times as far as that of a
 trigram model of as many tokens of the same text: the mean over four corpora whose copying gain is below .03 (1.41 to
 1.45), and the relative sd of a study about it (docs/log.md, 18)."""
+TRIGRAM_BY_VOCABULARY = -0.12
+"""Exponent of that ratio in the kinds of tokens: the rarer they are, the longer a model takes to learn them and the
+sooner counting does. ``benchmarks/vocabulary_grid.py``: .9 times at 8,192 and 1.2 at 2,048 on two texts, up to 1 M
+tokens; whole runs at 8,192 on both want .93 (docs/log.md, 38)."""
 COPIED, COPIED_SD = 0.6, 1 / 3
 """What that ratio loses per share of the held-out text that stands in the training text word for word, and its relative
 sd more: counting knows such text by heart at once, a model later. One corpus shows it, whose share is .18, and not how
@@ -104,9 +108,13 @@ Rises = tuple[float, float]
 
 def rises(vocab_size: int) -> Rises:
     """Those that are usual for so many kinds of tokens."""
-    log_times = math.log(min(vocab_size, LARGEST_VOCABULARY) / MEASURED_VOCABULARY)
-    slope, bend = REDUCIBLE_BY_VOCABULARY
-    return FLOOR_BY_VOCABULARY * log_times, (slope + bend * log_times) * log_times
+    times, (slope, bend) = log_times(vocab_size), REDUCIBLE_BY_VOCABULARY
+    return FLOOR_BY_VOCABULARY * times, (slope + bend * times) * times
+
+
+def log_times(vocab_size: int) -> float:
+    """Log of the kinds of tokens over those of the measured texts, as far as that is believed."""
+    return math.log(min(vocab_size, LARGEST_VOCABULARY) / MEASURED_VOCABULARY)
 
 
 @dataclass(frozen=True)
@@ -120,12 +128,18 @@ class Ratio:
     sd: float
 
     @staticmethod
-    def of_trigrams(tokens: tuple[float, float], nats: tuple[float, float], overlap: float = 0.0) -> Ratio:
+    def of_trigrams(
+        tokens: tuple[float, float],
+        nats: tuple[float, float],
+        overlap: float = 0.0,
+        vocab_size: int = MEASURED_VOCABULARY,
+    ) -> Ratio:
         """How far the loss falls between two numbers of tokens, from trigram models of as many (``text/ngrams.py``).
 
         ``overlap`` is the share of the held-out text that training text repeats (``text/overlap.py``).
         """
-        log_ratio = TRIGRAM_RATIO * max(0.0, 1 - COPIED * overlap) * math.log(nats[1] / nats[0])
+        times = math.exp(TRIGRAM_BY_VOCABULARY * log_times(vocab_size)) * max(0.0, 1 - COPIED * overlap)
+        log_ratio = TRIGRAM_RATIO * times * math.log(nats[1] / nats[0])
         sd = math.hypot(TRIGRAM_SD, COPIED_SD * overlap) * abs(log_ratio)
         return Ratio(((TRIGRAM_SIZE, tokens[0]), (TRIGRAM_SIZE, tokens[1])), log_ratio, sd)
 

@@ -103,7 +103,7 @@ def count_trigrams(study: Study) -> Counted:
     lengths, nats = (len(train[0]), len(train[1])), (float(few.mean()), float(many.mean()))
     overlap = heldout_overlap(study)
     return Counted(
-        drop=Ratio.of_trigrams(lengths, nats, overlap) if lengths[1] >= 2 * lengths[0] else None,
+        drop=Ratio.of_trigrams(lengths, nats, overlap, vocab_size) if lengths[1] >= 2 * lengths[0] else None,
         heldout_ratio=float(on_test.mean() / many.mean() * density[0] / density[1]),
         copy_gain=copy_gain(val, val_positions, windows, many, vocab_size=vocab_size),
         overlap=overlap,
