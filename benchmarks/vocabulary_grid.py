@@ -3,9 +3,9 @@
     python benchmarks/vocabulary_grid.py demo --sizes 2048 4096 8192 --out /tmp/grid
 
 Compares every point with the mean of the prior (`law/prior.py`), whose floor is held to as many nats a byte for every
-vocabulary: what is left of the difference, per e-fold of words, is the rise of A0 and B0. And which vocabulary `isoflop
-run` would choose at several budgets of FLOPs. Some 15 minutes a text on two cores; finished runs in --out are not
-repeated.
+vocabulary: what is left of the difference, per e-fold of words, is the rise of A0 and B0. Then how far losses fall
+beside those of trigrams counted on as many tokens (by width), and which vocabulary `isoflop run` would choose at some
+budgets of FLOPs. Some 15 minutes a text on two cores; finished runs in --out are not repeated.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 
 from corpora import CORPORA, STRANGERS, save, stamp, tell
 from isoflop.core.products import CorpusManifest
+from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts
 from isoflop.fleet.local import Local
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
@@ -31,7 +32,8 @@ from isoflop.plan.sweep import Sweep, jobs_of
 from isoflop.plan.vocabulary import choose, expected_losses, floor_rise
 from isoflop.sweep_verbs import points_of, run_alone
 from isoflop.text.demo import demo_files
-from isoflop.text.prepare import load, open_split, prepare
+from isoflop.text.ngrams import sample_blocks, trigram_nats
+from isoflop.text.prepare import load, open_documents, open_split, prepare
 from isoflop.text.vocabulary import Cut
 
 CONTEXT = 256
@@ -49,20 +51,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     texts = (CORPORA | STRANGERS)[arguments.corpus] or demo_files()
-    rows, cuts, num_bytes = [], {}, 0
+    rows, cuts, counted, num_bytes = [], {}, [], 0
     for size in arguments.sizes:
         folder = arguments.out / arguments.corpus / str(size)
         if not (folder / "manifest.json").exists():
             prepare(texts, folder, vocab_size=size)
         manifest = load(folder)
         cuts[size], num_bytes = cut_of(folder, manifest), manifest.train.num_bytes
-        rows += points(folder, manifest, arguments.widths, arguments.bytes * cuts[size].tokens_per_byte)
+        own = points(folder, manifest, arguments.widths, arguments.bytes * cuts[size].tokens_per_byte)
+        counted.append(beside_trigrams(folder, manifest, own))
+        rows += own
     rises = [rise(cut, cuts[MEASURED_VOCABULARY], rows) for cut in cuts.values()]
     at_least = [cut for size, cut in sorted(cuts.items()) if size >= MEASURED_VOCABULARY]
     chosen = [{"flops": flops} | vars(choose(at_least, flops=flops, num_bytes=num_bytes)) for flops in BUDGETS]
-    for told in (*rises, *chosen):
+    for told in (*rises, *counted, *chosen):
         tell(told)
-    found = {"corpus": arguments.corpus, "rows": rows, "rises": rises, "chosen": chosen}
+    found = {"corpus": arguments.corpus, "rows": rows, "rises": rises, "counted": counted, "chosen": chosen}
     save(arguments.out / f"{arguments.corpus}.json", stamp() | found)
 
 
@@ -98,6 +102,21 @@ def points(folder: Path, manifest: CorpusManifest, widths: list[int], tokens: fl
     for row in rows:
         tell(row)
     return rows
+
+
+def beside_trigrams(folder: Path, manifest: CorpusManifest, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Log of the loss of the longest runs over that of the shortest, over the same of trigrams; by width."""
+    train, val = open_split(folder, manifest.train), open_split(folder, manifest.val)[0]
+    places, _ = scored_positions(open_documents(folder, manifest.val), context=CONTEXT, max_tokens=NUM_VAL_TOKENS)
+    ends = min(row["tokens"] for row in rows), max(row["tokens"] for row in rows)
+    few, many = (
+        trigram_nats(sample_blocks(train, count), val, places, vocab_size=manifest.vocab_size).mean() for count in ends
+    )
+    result: dict[str, float] = {"vocabulary": manifest.vocab_size}
+    for width in sorted({row["width"] for row in rows}):
+        first, last = (row["loss"] for end in ends for row in rows if (row["width"], row["tokens"]) == (width, end))
+        result[f"width_{width}"] = math.log(last / first) / math.log(many / few)
+    return result
 
 
 def rise(cut: Cut, measured: Cut, rows: list[dict[str, Any]]) -> dict[str, float]:
