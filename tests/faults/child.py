@@ -25,7 +25,7 @@ from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 from toy import config, plan, recipe, session
 
-NUM_STEPS = 300
+NUM_STEPS = 500
 SAVE_SECONDS = 0.2
 
 

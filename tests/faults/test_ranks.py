@@ -52,9 +52,8 @@ def validations(folder: Path) -> list[float]:
     return [record.loss for record in records if isinstance(record, Evaluation)]
 
 
-def final_loss(folder: Path) -> float:
-    records = (stamped.record for stamped in read_records(folder / "records.jsonl"))
-    return [record.loss for record in records if isinstance(record, Step)][-1]
+def losses(folder: Path) -> dict[int, float]:
+    return {s.record.step: s.record.loss for s in read_records(folder / "records.jsonl") if isinstance(s.record, Step)}
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
@@ -89,10 +88,8 @@ def test_several_processes_learn_what_one_does(
     monkeypatch.setenv("DROPOUT", "0")
     for count in (1, size):
         assert trained(tmp_path / str(count), corpus, size=count) == 0
-    finals = [final_loss(tmp_path / str(count)) for count in (1, size)]
-    assert finals[0] == pytest.approx(
-        finals[1], rel=0.1
-    )  # means over different last steps, which the slower has fewer of
+    finals = [losses(tmp_path / str(count))[NUM_STEPS] for count in (1, size)]
+    assert finals[0] == pytest.approx(finals[1], rel=0.05)  # means over different last steps
     assert_alike(tmp_path / "1", tmp_path / str(size))
 
 
@@ -199,8 +196,7 @@ def test_a_bit_that_flips_in_one_process_is_found_by_the_other(
     assert trained(tmp_path, corpus, size=2) == 0
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert [record.reason for record in records if isinstance(record, RolledBack)] == ["ranks differ"]
-    codes = [record.code for record in records if isinstance(record, Warned)]
-    assert [code for code in codes if code != "best_restored"] == ["rolled_back"]  # a run left alone may warn of that
+    assert [record.code for record in records if isinstance(record, Warned)] == ["rolled_back"]
     assert (tmp_path / "done").read_text() == (undisturbed[0] / "done").read_text()
 
 
@@ -217,7 +213,7 @@ def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     restarts = list[int]()
     assert trained(tmp_path, corpus, size=2, restarts=restarts) == 0
     assert len(restarts) == killed
-    apart, together = final_loss(tmp_path), final_loss(undisturbed[0])
+    apart, together = losses(tmp_path)[NUM_STEPS], losses(undisturbed[0])[NUM_STEPS]
     assert apart == pytest.approx(together, rel=0.15)
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert not any(isinstance(record, RolledBack) for record in records)  # all held the same weights at every agreement
