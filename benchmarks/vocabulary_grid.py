@@ -25,16 +25,16 @@ from isoflop.evaluate.score import scored_positions
 from isoflop.evaluate.yardsticks import token_counts
 from isoflop.fleet.local import Local
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
-from isoflop.law.prior import MEASURED_VOCABULARY
+from isoflop.law.prior import MEASURED_VOCABULARY, Prior
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.sweep import Sweep, jobs_of
-from isoflop.plan.vocabulary import choose, expected_losses, floor_rise
+from isoflop.plan.vocabulary import choose, floor_rise
 from isoflop.sweep_verbs import points_of, run_alone
 from isoflop.text.demo import demo_files
 from isoflop.text.ngrams import sample_blocks, trigram_nats
 from isoflop.text.prepare import load, open_documents, open_split, prepare
-from isoflop.text.vocabulary import Cut
+from isoflop.text.vocabulary import Cut, entropy_of
 
 CONTEXT = 256
 SHARES = (0.25, 0.5, 1.0)
@@ -73,9 +73,8 @@ def main() -> None:
 def cut_of(folder: Path, manifest: CorpusManifest) -> Cut:
     """The training text in its tokens."""
     counts = token_counts(open_split(folder, manifest.train), manifest.vocab_size)
-    shares = counts[counts > 0] / counts.sum()
     tokens_per_byte = manifest.train.num_tokens / manifest.train.num_bytes
-    return Cut(manifest.vocab_size, tokens_per_byte, -float(np.sum(shares * np.log(shares))))
+    return Cut(manifest.vocab_size, tokens_per_byte, entropy_of(counts))
 
 
 def points(folder: Path, manifest: CorpusManifest, widths: list[int], tokens: float) -> list[dict[str, Any]]:
@@ -140,7 +139,7 @@ def log_ratios(cut: Cut, rows: list[dict[str, Any]], added: tuple[float, float])
     own = [row for row in rows if row["vocabulary"] == cut.vocab_size]
     places = {PARAMS: "params", TOKENS: "tokens", UNIQUE: "unique"}
     at = {name: np.array([float(row[key]) for row in own]) for name, key in places.items()}
-    return np.log(np.array([row["loss"] for row in own]) / expected_losses(cut, added, at))
+    return np.log(np.array([row["loss"] for row in own]) / Prior.measured(cut.unigram_nats, rises=added).losses(at))
 
 
 if __name__ == "__main__":

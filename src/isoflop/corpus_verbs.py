@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from isoflop.core import codec
-from isoflop.core.card import CARD, TEXT, DataCard, load_card
+from isoflop.core.card import CARD, TEXT, DataCard, load_card, place_of
 from isoflop.core.errors import CorruptFileError, StudyError, TextError
 from isoflop.core.files import verify as verify_file
 from isoflop.core.products import CorpusManifest
@@ -71,7 +71,8 @@ def inspect(folder: Path, document: int | None) -> dict[str, Any]:
     if not 0 <= document < card.num_documents:
         remedy = f"Choose one from 0 to {card.num_documents - 1}"
         raise TextError(f"no document {document}", where=str(folder), remedy=remedy)
-    shard, place = card.place_of(document)
+    number, place = place_of(card.shards, document)
+    shard = card.shards[number]
     row = Shelf(folder, shard).table().slice(place, 1).to_pylist()[0]
     return {"document": document, "shard": shard.file} | row | {"id": row["id"].hex()}
 

@@ -7,7 +7,7 @@ import pytest
 
 from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
 from isoflop.law.prior import Prior, Ratio, rises
-from isoflop.plan.vocabulary import WORTH, Choice, choose, expected_losses, floor_rise
+from isoflop.plan.vocabulary import WORTH, Choice, choose, floor_rise
 from isoflop.text.vocabulary import Cut
 
 SPEECHES = [
@@ -44,7 +44,8 @@ def test_a_text_costs_at_the_end_as_many_bits_however_it_is_cut() -> None:
     """With endless tokens and parameters only the floor is left."""
     at = {name: np.array([1e40]) for name in (PARAMS, TOKENS, UNIQUE)}
     per_byte = [
-        cut.tokens_per_byte * expected_losses(cut, (floor_rise(cut, NOVELS[0]), rises(cut.vocab_size)[1]), at)[0]
+        cut.tokens_per_byte
+        * Prior.measured(cut.unigram_nats, rises=(floor_rise(cut, NOVELS[0]), rises(cut.vocab_size)[1])).losses(at)[0]
         for cut in NOVELS
     ]
     assert per_byte == pytest.approx([per_byte[0]] * 4, rel=1e-3)

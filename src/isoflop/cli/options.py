@@ -21,6 +21,9 @@ BudgetOption = Annotated[
     str, typer.Option("--budget", "-b", help="30min, 2h, 1e15flop, '$5', 0.2kWh, 50gCO2e ... everything included.")
 ]
 
+TrainingOption = Annotated[
+    str | None, typer.Option(help="or by the loss predicted for this much training: 2h on this machine, 1e18flop.")
+]
 TokenizerOption = Annotated[
     Path | None, typer.Option(help="A tokenizer.json to use; one is trained on the text otherwise.")
 ]

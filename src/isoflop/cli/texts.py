@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from isoflop.cli.options import Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, WorkersOption
+from isoflop.cli.options import Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, TrainingOption, WorkersOption
 from isoflop.core.extras import needs
 from isoflop.core.products import MAX_SEED
 
@@ -51,9 +51,7 @@ def prepare(
     ] = None,
     redact: Annotated[bool, typer.Option(help="Put <EMAIL>, <KEY> ... in place of personal data.")] = True,
     vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer; by the text's size otherwise,")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="or by the loss predicted for this much training: 2h on this machine, 1e18flop.")
-    ] = None,
+    budget: TrainingOption = None,
     tokenizer: TokenizerOption = None,
     workers: WorkersOption = None,
     on: PlaceOption = "local",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,13 +161,14 @@ class DataCard:
     def num_bytes(self) -> int:
         return sum(shard.num_bytes for shard in self.shards)
 
-    def place_of(self, document: int) -> tuple[TextShard, int]:
-        """The shard that holds a document, by the number of all that are kept, and its place there."""
-        for shard in self.shards:
-            if document < shard.num_documents:
-                return shard, document
-            document -= shard.num_documents
-        raise IndexError(document)
+
+def place_of(shards: Sequence[TextShard], document: int) -> tuple[int, int]:
+    """The shard that holds a document, by the number of those in all, and its place there. Raises `IndexError`."""
+    for number, shard in enumerate(shards):
+        if document < shard.num_documents:
+            return number, document
+        document -= shard.num_documents
+    raise IndexError("a document number beyond the last")
 
 
 def load_card(folder: Path) -> DataCard:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.law.forms import FORMS, Array, Form
+from isoflop.law.forms import FORMS, PARAMS, TOKENS, Array, Columns, Form
 
 _PARAMETERS = FORMS["coupled"].parameters
 
@@ -160,6 +160,13 @@ class Prior:
         """Mean and sd [P] of a form whose parameters are some of these."""
         index = [_PARAMETERS.index(name) for name in form.parameters]
         return np.array(self.mean)[index], np.array(self.sd)[index]
+
+    def losses(self, at: Columns) -> Array:
+        """Nats per token [n] at N, D and U [n] by the mean of a prior that has a ``centre``."""
+        assert self.centre is not None
+        form = FORMS["coupled"]
+        theta = form.rescaled(np.array(self.mean), dict(zip((PARAMS, TOKENS), self.centre, strict=True)))
+        return form.loss(theta, at)
 
     @staticmethod
     def measured(unigram_nats: float, *, drop: Ratio | None = None, rises: Rises = (0.0, 0.0)) -> Prior:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, form_of
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
 from isoflop.law.prior import Prior
 from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
@@ -52,14 +52,11 @@ def guess_target(
 ) -> Guess:
     """The shape that minimises the law's prior under the measured time model, at ``speedup`` times its speed."""
     prior = Prior.measured(UNIGRAM_NATS)
-    assert prior.centre is not None
-    form = form_of("coupled")
-    theta = form.rescaled(np.array(prior.mean), dict(zip((PARAMS, TOKENS), prior.centre, strict=True)))
 
     def loss(guess: Guess) -> float:
         where = (float(count_parameters(guess.config).matmul), guess.tokens, unique_tokens)
         at = {name: np.array([value]) for name, value in zip((PARAMS, TOKENS, UNIQUE), where, strict=True)}
-        return float(form.loss(theta, at)[0])
+        return float(prior.losses(at)[0])
 
     guesses = []
     for config in shapes:

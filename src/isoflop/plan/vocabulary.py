@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from isoflop.law.forms import PARAMS, TOKENS, UNIQUE, Array, Columns, form_of
-from isoflop.law.prior import Prior, Rises, rises
+from isoflop.law.forms import PARAMS, TOKENS, UNIQUE
+from isoflop.law.prior import Prior, rises
 from isoflop.model.count import count_parameters, flops_per_token
 from isoflop.plan.rules import context_for
 from isoflop.plan.shapes import ladder
@@ -57,19 +57,11 @@ def predicted_bits(cut: Cut, measured: Cut, *, flops: float, num_bytes: float) -
     tokens = flops / costs
     unique = np.full(len(shapes), num_bytes * cut.tokens_per_byte)
     added = floor_rise(cut, measured), rises(cut.vocab_size)[1]
-    losses = expected_losses(cut, added, {PARAMS: sizes, TOKENS: tokens, UNIQUE: unique})
+    prior = Prior.measured(cut.unigram_nats, rises=added)
+    losses = prior.losses({PARAMS: sizes, TOKENS: tokens, UNIQUE: unique})
     return float(losses.min()) * cut.tokens_per_byte / math.log(2)
 
 
 def floor_rise(cut: Cut, measured: Cut) -> float:
     """What the cut adds to the logarithm of the floor: that costs a text as many nats a byte however it is cut."""
     return math.log(measured.tokens_per_byte * measured.unigram_nats / (cut.tokens_per_byte * cut.unigram_nats))
-
-
-def expected_losses(cut: Cut, added: Rises, at: Columns) -> Array:
-    """Nats per token [n] at N, D and U [n], by the mean of the prior."""
-    prior = Prior.measured(cut.unigram_nats, rises=added)
-    assert prior.centre is not None
-    form = form_of("coupled")
-    theta = form.rescaled(np.array(prior.mean), dict(zip((PARAMS, TOKENS), prior.centre, strict=True)))
-    return form.loss(theta, at)

@@ -21,6 +21,7 @@ from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.text.ngrams import copy_gain, sample_blocks, trigram_nats
 from isoflop.text.overlap import NGRAM_TOKENS, ngram_overlap
+from isoflop.text.vocabulary import entropy_of
 
 DEFAULT_NOISE_NATS = 0.012
 """Seed noise of a pilot's loss where no seed was repeated (0.01-0.03 measured, docs/log.md)."""
@@ -120,9 +121,7 @@ def _scored(study: Study, split: Split, *, context: int, max_tokens: int) -> tup
 def unigram_nats(study: Study) -> float:
     """Entropy of the training tokens' frequencies, nats per token."""
     shards = text.open_split(study.corpus, study.manifest.train)
-    counts = token_counts(shards, study.manifest.vocab_size)
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    return entropy_of(token_counts(shards, study.manifest.vocab_size))
 
 
 def heldout_overlap(study: Study) -> float:

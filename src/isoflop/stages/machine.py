@@ -8,7 +8,7 @@ import torch
 
 from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError
-from isoflop.core.products import Machine, StudyWarning
+from isoflop.core.products import Machine, Power, StudyWarning
 from isoflop.core.session import Session
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import matmul_peak, measure, pick_device, timing_recipe
@@ -99,18 +99,22 @@ def _timing_shapes(vocab_size: int, context: int) -> list[ModelConfig]:
 def rates_of(machine: Machine, given: Given) -> Rates:
     """What this machine does and costs a second while it trains at its best measured speed."""
     fastest = best_flops_per_second(machine)
-    watts = joules(machine.power, busy_core_seconds=machine.num_cores, wall_seconds=1.0, num_cores=machine.num_cores)
-    watts = watts.plus(machine.power.gpu_watts)
-    return Rates(fastest, watts.central, given.price_per_hour, given.grams_co2e_per_kwh)
+    watts = _watts(machine.power, machine.num_cores)
+    return Rates(fastest, watts, given.price_per_hour, given.grams_co2e_per_kwh)
+
+
+def _watts(power: Power, num_cores: int) -> float:
+    """Of so many cores and the GPU, all at work."""
+    cores = joules(power, busy_core_seconds=num_cores, wall_seconds=1.0, num_cores=num_cores)
+    return cores.plus(power.gpu_watts).central
 
 
 def expected_flops(
     budget: str, *, price_per_hour: float | None = None, grams_co2e_per_kwh: float | None = None
 ) -> float:
     """What a budget will train with here, before anything was timed but a product of matrices."""
-    device, cores = pick_device(), usable_cores()
-    peak = max(matmul_peak(dtype, device, seconds=0.1) for dtype in ("float32", "bfloat16"))
-    watts = joules(detect_power(), busy_core_seconds=cores, wall_seconds=1.0, num_cores=cores).central
+    peak = max(matmul_peak(dtype, pick_device(), seconds=0.1) for dtype in ("float32", "bfloat16"))
+    watts = _watts(detect_power(), usable_cores())
     rates = Rates(USUAL_SHARE_OF_PEAK * peak, watts, price_per_hour, grams_co2e_per_kwh)
     return USUAL_SHARE_OF_BUDGET * rates.flops_per_second * Budget.parse(budget).to_seconds(rates).seconds
 

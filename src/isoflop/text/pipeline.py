@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from isoflop.core import codec
-from isoflop.core.card import CARD, CARD_VERSION, TEXT, Cluster, DataCard, Share, Tally, TextShard
+from isoflop.core.card import CARD, CARD_VERSION, TEXT, Cluster, DataCard, Share, Tally, TextShard, place_of
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
 from isoflop.core.files import claimed, write_checked_json
@@ -167,10 +167,7 @@ def _largest(shelves: Sequence[Shelf], clusters: Clusters) -> tuple[int, list[Cl
 
 
 def _cluster(shelves: Sequence[Shelf], first: int, size: int) -> Cluster:
-    for shelf in shelves:
-        if first < shelf.shard.num_documents:
-            row = shelf.table().slice(first, 1).to_pylist()[0]
-            where = " ".join(filter(None, (row["file"], row["place"])))
-            return Cluster(size, where, beginning(row["text"].encode()))
-        first -= shelf.shard.num_documents
-    raise AssertionError("a document number beyond the last")
+    number, place = place_of([shelf.shard for shelf in shelves], first)
+    row = shelves[number].table().slice(place, 1).to_pylist()[0]
+    where = " ".join(filter(None, (row["file"], row["place"])))
+    return Cluster(size, where, beginning(row["text"].encode()))

@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from isoflop.text.document import Document
 from isoflop.text.encode import encoder_of
-from isoflop.text.tokenizer import END_OF_TEXT_ID, parse_tokenizer, sample
+from isoflop.text.tokenizer import END_OF_TEXT_ID, SMALLEST_VOCAB, parse_tokenizer, sample
 
 SIZES = (4_096, 8_192, 16_384, 32_768)
 """What a vocabulary may have where the text is large enough to choose; beyond 8,192 what it brings is extrapolated."""
 LEAST_BYTES = 5_000_000
 """Of a text whose vocabulary is chosen by prediction; below, rare words are read too seldom to be learnt."""
 _SAMPLE_BYTES = 1_000_000
-_NUM_SPECIAL = 257
-"""Ids before the first merge: end-of-text and 256 bytes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def smaller(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
     """
     specification = json.loads(tokenizer.to_str())
     model = specification["model"]
-    model["merges"] = model["merges"][: vocab_size - _NUM_SPECIAL]
+    model["merges"] = model["merges"][: vocab_size - SMALLEST_VOCAB]
     model["vocab"] = {token: index for token, index in model["vocab"].items() if index < vocab_size}
     return parse_tokenizer(json.dumps(specification))
 
@@ -56,6 +55,11 @@ def _cut(tokenizer: Tokenizer, pieces: list[bytes]) -> Cut:
     ids = np.concatenate(encoder_of(tokenizer.to_str(), fast=True)(pieces))
     ids = ids[ids != END_OF_TEXT_ID]
     counts = np.bincount(ids)
-    shares = counts[counts > 0] / len(ids)
-    entropy = -float(np.sum(shares * np.log(shares))) + (len(shares) - 1) / (2 * len(ids))
+    entropy = entropy_of(counts) + (np.count_nonzero(counts) - 1) / (2 * len(ids))
     return Cut(tokenizer.get_vocab_size(), len(ids) / sum(map(len, pieces)), entropy)
+
+
+def entropy_of(counts: NDArray[np.int64]) -> float:
+    """Nats per token of the frequencies of tokens that occur so often [V]."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
