@@ -87,6 +87,7 @@ def prepare(
                 tokenizer=vocabulary,
                 sources=card.sources,
                 executor=executor,
+                kernels=True,
                 progress=lambda share, doing: progress.update(share, doing=doing),
             )
     write_text(out / CARD_PAGE, card_page(card, manifest))

@@ -60,6 +60,10 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Clean, judge, deduplicate, tokenize and pack text; a data card says what became of every document."""
+    if on == "local" and workers != 1:
+        from isoflop.fleet.local import foresee
+
+        foresee("isoflop.text.pipeline", "isoflop.text.prepare")
     with needs("text"):
         from isoflop import text_verbs
     from isoflop.tell import prepared_lines

@@ -9,16 +9,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
 from isoflop.core.process import die_with_parent
 
+_CONTEXT = get_context("forkserver")
+
+
+def foresee(*modules: str) -> None:
+    """Starts what processes are forked from, which imports ``modules`` while this process is busy with other things."""
+    _CONTEXT.set_forkserver_preload([*modules])
+    forkserver.ensure_running()
+
 
 class Local(Executor):
-    """The default `Executor`. Its processes live as long as it does: each takes a second to import what it needs.
+    """The default `Executor`. Its processes live as long as it does; they are forked from one that has no threads, and
+    import what that has not imported (`foresee`).
 
     A thread a process waits for its work, so that one that is killed takes no other's work with it.
     """
@@ -91,7 +100,7 @@ class _There(Job[R]):
         """In the thread: the work in its process, which is started anew where it is none any more."""
         try:
             if not hasattr(self._seat, "pool"):
-                started = ProcessPoolExecutor(1, get_context("spawn"), _be_one_of_many, (os.getpid(),))
+                started = ProcessPoolExecutor(1, _CONTEXT, _be_one_of_many)
                 self._seat.pool, self._seat.process = started, started.submit(os.getpid).result()
             self._process = self._seat.process
             if self._cancelled:
@@ -138,9 +147,12 @@ def _state_of(future: Future[R | IsoflopError]) -> State:
     return "lost" if isinstance(error, IsoflopError) else "failed"
 
 
-def _be_one_of_many(parent: int) -> None:
-    """One thread, for its siblings have the other cores, and no longer than the parent. Ctrl-C reaches every process of
-    a terminal; this one's parent ends it."""
+def _be_one_of_many() -> None:
+    """One thread, for its siblings have the other cores, and no longer than this process's parent, which ends with its
+    own. Ctrl-C reaches every process of a terminal; the parent ends this one."""
     os.environ["RAYON_NUM_THREADS"] = "1"
-    die_with_parent(parent)
+    die_with_parent(os.getppid())
+    starter = parent_process()
+    if starter is None or not starter.is_alive():
+        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

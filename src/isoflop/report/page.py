@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,7 +19,6 @@ for (const figure of document.querySelectorAll("figure")) {
   vegaEmbed(figure.querySelector(".chart"), spec, {actions: false, renderer: "svg", config});
 }
 """
-_EXPORT = "window.vegaEmbed = vegaEmbed;"
 _NAVIGATION = (
     ("predicted-happened", "Predicted | happened"), ("what-if", "2× and 10×"), ("ledger", "Time"), ("law", "Law"),
     ("plan", "Plan"), ("training", "Training"), ("evaluation", "Evaluation"), ("text", "Text"), ("machine", "Machine"),
@@ -72,13 +70,6 @@ def _style() -> str:
 
 def _scripts() -> list[Html]:
     from isoflop.report.charts import CONFIG
+    from isoflop.report.library import chart_library
 
-    return [tag("script", _chart_library()), tag("script", Html(_DRAW % json.dumps(CONFIG)))]
-
-
-@cache
-def _chart_library() -> Html:
-    """Vega, Vega-Lite and Vega-Embed in one script without imports, about 0.9 MB; bundling it takes seconds."""
-    import vl_convert
-
-    return Html(vl_convert.javascript_bundle(_EXPORT).replace("</script", "<\\/script"))
+    return [tag("script", Html(chart_library())), tag("script", Html(_DRAW % json.dumps(CONFIG)))]

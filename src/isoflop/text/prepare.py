@@ -55,13 +55,15 @@ def prepare(
     tokenizer: Tokenizer | None = None,
     sources: list[str] | None = None,
     executor: Executor | None = None,
+    kernels: bool = False,
 ) -> CorpusManifest:
     """Reads, splits, tokenizes and packs ``inputs`` into the folder ``out``; what a killed attempt left there goes.
 
     Text goes through memory, but that of a prepared text stays where it is, for the ``executor``'s processes to read.
     ``progress`` is told the share done and what is going on; ``sources`` are noted in place of ``inputs``; without a
-    ``tokenizer`` one is trained, of as many words as ``vocab_size`` says, or ``choose``, or the text's size. Raises
-    `TextError` for text that cannot be used (then nothing is written) and `DiskError` where ``out`` cannot be written.
+    ``tokenizer`` one is trained (by ``kernels``: `train_tokenizer`), of as many words as ``vocab_size`` says, or
+    ``choose``, or the text's size. Raises `TextError` for text that cannot be used (then nothing is written) and
+    `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
     reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
@@ -69,7 +71,8 @@ def prepare(
     tell(_READ_SHARE, "training the tokenizer")
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
     if tokenizer is None:
-        tokenizer = _trained(partition.train, sum(map(num_bytes, parts.values())), vocab_size, choose)
+        size = sum(map(num_bytes, parts.values()))
+        tokenizer = _trained(partition.train, size, vocab_size, choose, kernels=kernels)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
     tell(_TRAINED_SHARE, "encoding")
@@ -86,11 +89,13 @@ def prepare(
     return manifest
 
 
-def _trained(documents: list[Document], size: int, vocab_size: int | None, choose: Choose | None) -> Tokenizer:
+def _trained(
+    documents: list[Document], size: int, vocab_size: int | None, choose: Choose | None, *, kernels: bool
+) -> Tokenizer:
     """On the documents of a text of ``size`` bytes."""
     if vocab_size is not None or choose is None or size < LEAST_BYTES:
-        return train_tokenizer(documents, vocab_size=vocab_size or choose_vocab_size(size))
-    largest = train_tokenizer(documents, vocab_size=SIZES[-1])
+        return train_tokenizer(documents, vocab_size=vocab_size or choose_vocab_size(size), kernels=kernels)
+    largest = train_tokenizer(documents, vocab_size=SIZES[-1], kernels=kernels)
     found = cuts(largest, documents)
     return smaller(largest, choose(found, size)) if found else largest
 
