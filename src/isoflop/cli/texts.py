@@ -63,7 +63,7 @@ def prepare(
     if on == "local" and workers != 1:
         from isoflop.fleet.local import foresee
 
-        foresee("isoflop.text.pipeline", "isoflop.text.prepare")
+        foresee("isoflop.text.kernels", "isoflop.text.pipeline", "isoflop.text.prepare")
     with needs("text"):
         from isoflop import text_verbs
     from isoflop.tell import prepared_lines

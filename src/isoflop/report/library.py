@@ -6,6 +6,7 @@ import hashlib
 import os
 from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import vl_convert
@@ -22,7 +23,7 @@ def chart_library() -> str:
 
     It is kept in the person's cache folder, if that can be written, under a name that says what it was made of.
     """
-    kind = hashlib.sha256(f"{vl_convert.__version__} {_EXPORT}".encode()).hexdigest()[:16]
+    kind = hashlib.sha256(f"{version('vl-convert-python')} {_EXPORT}".encode()).hexdigest()[:16]
     path = cache_folder() / f"charts-{kind}.json"
     with suppress(IsoflopError, OSError):
         if path.is_file():

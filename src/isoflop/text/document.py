@@ -49,9 +49,8 @@ def num_bytes(documents: Sequence[Document]) -> int:
 
 def reading_order(documents: Sequence[Document]) -> list[int]:
     """Their indices in the order in which they are best read: those on disk file by file."""
-
-    def place(index: int) -> tuple[str, int]:
-        origin = documents[index].origin
-        return ("", index) if isinstance(origin, bytes) else origin.place
-
-    return sorted(range(len(documents)), key=place)
+    by_file: dict[str, list[tuple[int, int]]] = {}
+    for index, document in enumerate(documents):
+        file, row = ("", index) if isinstance(document.origin, bytes) else document.origin.place
+        by_file.setdefault(file, []).append((row, index))
+    return [index for file in sorted(by_file) for _, index in sorted(by_file[file])]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -27,26 +26,39 @@ from isoflop.text.parts import spread
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
 _BATCH_BYTES = 2_000_000
-_COPIED_BYTES = 1 << 24
+_MAX_OPEN = 256
+"""Files at a time, of a system's usual 1,024."""
 TOKENS = ".tokens"
 """How the names of files begin that hold token ids on their way into shards; a kill may leave them."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The ids of documents, one behind the other in a file."""
+    """The ids of documents, in files of some of them each."""
 
-    path: Path
+    files: list[Path]
+    parts: np.ndarray
+    """int64 [documents]: which of the files."""
     starts: np.ndarray
-    """int64 [documents]: tokens before each."""
+    """int64 [documents]: tokens before it in its file."""
     lengths: np.ndarray
-    """int64 [documents]: tokens of each, with end-of-text."""
+    """int64 [documents]: tokens of it, with end-of-text."""
     dtype: np.dtype[np.unsignedinteger[Any]]
 
-    def ids(self, file: IO[bytes], index: int) -> np.ndarray:
-        """Of one document, from the open file."""
-        width, length = self.dtype.itemsize, int(self.lengths[index])
-        return np.frombuffer(os.pread(file.fileno(), width * length, width * int(self.starts[index])), self.dtype)
+    def of(self, documents: slice) -> Encoded:
+        return replace(self, **{name: getattr(self, name)[documents] for name in ("parts", "starts", "lengths")})
+
+    def ids(self) -> Iterator[np.ndarray]:
+        """Of each document, in their order."""
+        width, opened = self.dtype.itemsize, dict[int, IO[bytes]]()
+        with ExitStack() as files:
+            for part, start, length in zip(*(a.tolist() for a in (self.parts, self.starts, self.lengths)), strict=True):
+                if part not in opened:
+                    if len(opened) == _MAX_OPEN:
+                        files.close()
+                        opened.clear()
+                    opened[part] = files.enter_context(self.files[part].open("rb"))
+                yield np.frombuffer(os.pread(opened[part].fileno(), width * length, width * start), self.dtype)
 
 
 def write_splits(
@@ -60,19 +72,23 @@ def write_splits(
     """Encodes the documents of every split and writes ``NAME.npy`` and ``NAME-documents.npy`` (int64) to ``out``; of
     ``train``, ``train-00000.npy`` .. (uint16, or uint32).
 
-    Documents are encoded in the order in which they are best read, by the ``executor`` where there is one, and then
-    put into that of their split, so that neither needs more memory than a shard. ``progress`` is told the share done.
+    Documents are encoded in the order in which they are best read and then put into that of their split, both by the
+    ``executor`` where there is one, and neither needs more memory than a shard. ``progress`` is told the share done.
     """
     documents = [document for part in parts.values() for document in part]
-    splits, first = {}, 0
     try:
         encoded = _encode(out / TOKENS, documents, tokenizer, executor, progress)
-        for name, part in parts.items():
-            splits[name] = _write_split(out, name, part, encoded, first)
-            first += len(part)
+        named = _shards(parts, encoded)
+        jobs = [(out / name, encoded.of(span)) for name, span in named.items()]
+        shards = dict(executor.map(_write_shard, jobs) if executor is not None else map(_write_shard, jobs))
     finally:
         for leftover in out.glob(f"{TOKENS}*"):
             leftover.unlink(missing_ok=True)
+    splits, first = {}, 0
+    for name, part in parts.items():
+        mine = [shards[shard] for shard in named if shard.startswith((f"{name}-", f"{name}."))]
+        splits[name] = _split(out, name, part, encoded.lengths[first : first + len(part)], mine)
+        first += len(part)
     return splits
 
 
@@ -83,27 +99,24 @@ def _encode(
     executor: Executor | None,
     progress: Callable[[float], None],
 ) -> Encoded:
-    starts, lengths = np.zeros(len(documents), dtype=np.int64), np.zeros(len(documents), dtype=np.int64)
-    num_tokens = num_encoded = 0
-    total = max(num_bytes(documents), 1)
+    parts, starts, lengths = (np.zeros(len(documents), dtype=np.int64) for _ in range(3))
+    files: list[Path] = []
+    num_encoded, total = 0, max(num_bytes(documents), 1)
     first = next(_batches(documents), [])
     fast = is_fast_right(tokenizer, [documents[index].data for index in first])
     work, dtype = partial(_encode_part, path, tokenizer.to_str(), fast), np.dtype(ids_dtype(tokenizer))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with disk_errors(path), path.open("wb") as file, closing(spread(work, documents, executor)) as encoded:
-        for part, (name, found) in encoded:
-            with name.open("rb") as source:
-                shutil.copyfileobj(source, file, _COPIED_BYTES)
-            name.unlink()
-            starts[part] = num_tokens + np.cumsum(found) - found
-            lengths[part] = found
-            num_tokens += int(found.sum())
-            if file.tell() != num_tokens * dtype.itemsize:
-                raise CorruptFileError("not the tokens that were written", where=str(name), remedy="Prepare it again")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(spread(work, documents, executor)) as encoded:
+        for part, (file, found) in encoded:
+            if file.stat().st_size != int(found.sum()) * dtype.itemsize:
+                raise CorruptFileError("not the tokens that were written", where=str(file), remedy="Prepare it again")
+            parts[part], starts[part], lengths[part] = len(files), np.cumsum(found) - found, found
+            files.append(file)
             num_encoded += sum(documents[index].num_bytes for index in part)
             progress(num_encoded / total)
     encoder_of.cache_clear()  # this process may go on for hours
-    return Encoded(path, starts, lengths, dtype)
+    return Encoded(files, parts, starts, lengths, dtype)
 
 
 def _encode_part(path: Path, serialized: str, fast: bool, documents: list[Document]) -> tuple[Path, np.ndarray]:
@@ -115,20 +128,30 @@ def _encode_part(path: Path, serialized: str, fast: bool, documents: list[Docume
             for batch in _batches(documents):
                 for index, ids in zip(batch, encode([documents[index].data for index in batch]), strict=True):
                     lengths[index] = len(ids)
-                    file.write(ids.tobytes())
+                    file.write(ids.data)
     return Path(name), lengths
 
 
-def _write_split(out: Path, name: str, documents: Sequence[Document], encoded: Encoded, first: int) -> Split:
-    shards: list[Shard] = []
-    lengths = encoded.lengths[first : first + len(documents)]
-    with encoded.path.open("rb") as file:
-        for start, end in pairwise(_bounds(lengths, SHARD_TOKENS if name == "train" else None)):
-            num_tokens = int(lengths[start:end].sum())
-            shard = f"train-{len(shards):05d}.npy" if name == "train" else f"{name}.npy"
-            parts = (encoded.ids(file, index) for index in range(first + start, first + end))
-            sha256 = write_arrays(out / shard, parts, dtype=encoded.dtype, shape=(num_tokens,))
-            shards.append(Shard(shard, sha256, num_tokens))
+def _shards(parts: Mapping[str, Sequence[Document]], encoded: Encoded) -> dict[str, slice]:
+    """Every shard of every split, and which of all documents it holds."""
+    found, first = {}, 0
+    for name, part in parts.items():
+        lengths = encoded.lengths[first : first + len(part)]
+        bounds = _bounds(lengths, SHARD_TOKENS if name == "train" else None)
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            found[f"train-{number:05d}.npy" if name == "train" else f"{name}.npy"] = slice(first + start, first + end)
+        first += len(part)
+    return found
+
+
+def _write_shard(argument: tuple[Path, Encoded]) -> tuple[str, Shard]:
+    path, encoded = argument
+    num_tokens = int(encoded.lengths.sum())
+    sha256 = write_arrays(path, encoded.ids(), dtype=encoded.dtype, shape=(num_tokens,))
+    return path.name, Shard(path.name, sha256, num_tokens)
+
+
+def _split(out: Path, name: str, documents: Sequence[Document], lengths: np.ndarray, shards: list[Shard]) -> Split:
     table = np.column_stack([lengths, [document.num_bytes for document in documents]])
     num_tokens, size = (int(total) for total in table.sum(axis=0))
     file_name = f"{name}-documents.npy"

@@ -79,7 +79,7 @@ def refine_text(
         sifting = sift.pieces(shelves, clusters, used, keeps_rejects=recipe.keeps_rejects)
         sifted = shop.carry_out("sift", sift.sift, sifting, folder=out / TEXT)
         stages += [*clusters.stages, sifted]
-        card = _card(recipe, benchmarks, mixture, stages, watts, *_largest(shelves, clusters))
+        card = _card(recipe, benchmarks, mixture, stages, watts, *_largest(shelves, clusters, executor))
         write_checked_json(out / CARD, codec.encode(card))
     return card
 
@@ -157,17 +157,21 @@ def _card(
     )
 
 
-def _largest(shelves: Sequence[Shelf], clusters: Clusters) -> tuple[int, list[Cluster]]:
+def _largest(shelves: Sequence[Shelf], clusters: Clusters, executor: Executor) -> tuple[int, list[Cluster]]:
     """How many clusters there are, and the largest."""
     sizes = np.bincount(clusters.near, minlength=len(clusters.near))
-    largest = np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS].tolist()
+    largest = [first for first in np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS].tolist() if sizes[first] > 1]
+    places = [place_of([shelf.shard for shelf in shelves], first) for first in largest]
+    found = dict(executor.map(_first_of_cluster, [(shelves[number], row) for number, row in places]))
     return int((sizes > 1).sum()), [
-        _cluster(shelves, first, int(sizes[first])) for first in largest if sizes[first] > 1
+        Cluster(int(sizes[first]), *found[shelves[number].shard.file, row])
+        for first, (number, row) in zip(largest, places, strict=True)
     ]
 
 
-def _cluster(shelves: Sequence[Shelf], first: int, size: int) -> Cluster:
-    number, place = place_of([shelf.shard for shelf in shelves], first)
-    row = shelves[number].table().slice(place, 1).to_pylist()[0]
+def _first_of_cluster(place: tuple[Shelf, int]) -> tuple[tuple[str, int], tuple[str, str]]:
+    """By shard and row: where it came from, and how it begins."""
+    shelf, number = place
+    row = shelf.table().slice(number, 1).to_pylist()[0]
     where = " ".join(filter(None, (row["file"], row["place"])))
-    return Cluster(size, where, beginning(row["text"].encode()))
+    return (shelf.shard.file, number), (where, beginning(row["text"].encode()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -72,7 +73,8 @@ def prepare(
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
     if tokenizer is None:
         size = sum(map(num_bytes, parts.values()))
-        tokenizer = _trained(partition.train, size, vocab_size, choose, kernels=kernels)
+        train = partial(train_tokenizer, partition.train, kernels=kernels, executor=executor)
+        tokenizer = _trained(train, partition.train, size, vocab_size, choose)
     _clear(out)
     write_text(out / TOKENIZER, tokenizer.to_str())
     tell(_TRAINED_SHARE, "encoding")
@@ -90,12 +92,16 @@ def prepare(
 
 
 def _trained(
-    documents: list[Document], size: int, vocab_size: int | None, choose: Choose | None, *, kernels: bool
+    train: Callable[..., Tokenizer],
+    documents: list[Document],
+    size: int,
+    vocab_size: int | None,
+    choose: Choose | None,
 ) -> Tokenizer:
-    """On the documents of a text of ``size`` bytes."""
+    """By ``train``, on the ``documents`` of a text of ``size`` bytes."""
     if vocab_size is not None or choose is None or size < LEAST_BYTES:
-        return train_tokenizer(documents, vocab_size=vocab_size or choose_vocab_size(size), kernels=kernels)
-    largest = train_tokenizer(documents, vocab_size=SIZES[-1], kernels=kernels)
+        return train(vocab_size=vocab_size or choose_vocab_size(size))
+    largest = train(vocab_size=SIZES[-1])
     found = cuts(largest, documents)
     return smaller(largest, choose(found, size)) if found else largest
 

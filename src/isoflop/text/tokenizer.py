@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from isoflop.core.errors import TextError
+from isoflop.core.executor import Executor
 from isoflop.text.document import Document, num_bytes, reading_order
+from isoflop.text.parts import spread
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
@@ -42,7 +45,9 @@ def choose_vocab_size(num_bytes: int) -> int:
     return 8_192
 
 
-def train_tokenizer(documents: list[Document], *, vocab_size: int, kernels: bool = False) -> Tokenizer:
+def train_tokenizer(
+    documents: list[Document], *, vocab_size: int, kernels: bool = False, executor: Executor | None = None
+) -> Tokenizer:
     """Trains on at most about 8 MB spread evenly over ``documents``.
 
     The vocabulary has ``vocab_size`` entries, end-of-text (id 0) included, or fewer where the text repeats too little.
@@ -50,11 +55,11 @@ def train_tokenizer(documents: list[Document], *, vocab_size: int, kernels: bool
     Raises `TextError` for a size outside [257, 65536].
     """
     require_vocab_size(vocab_size)
-    texts = sample(documents, _SAMPLE_BYTES)
+    texts = sample(documents, _SAMPLE_BYTES, executor)
     return plain(_by_kernels(texts, vocab_size) if kernels else _by_tokenizers(texts, vocab_size))
 
 
-def _by_tokenizers(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+def _by_tokenizers(texts: list[str], vocab_size: int) -> Tokenizer:
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -66,7 +71,7 @@ def _by_tokenizers(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _by_kernels(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+def _by_kernels(texts: list[str], vocab_size: int) -> Tokenizer:
     from isoflop.text.bpe import learn_merges
     from isoflop.text.texts import Texts
 
@@ -191,14 +196,28 @@ def cut_for_encoding(data: bytes) -> list[str]:
     return [*pieces, data[start:].decode()]
 
 
-def sample(documents: Sequence[Document], most_bytes: int) -> Iterator[str]:
-    """Every k-th piece of the text, with k such that about ``most_bytes`` are read."""
+def sample(documents: Sequence[Document], most_bytes: int, executor: Executor | None = None) -> list[str]:
+    """Every k-th piece of the text, with k such that about ``most_bytes`` are read; by the ``executor`` where there is
+    one."""
     counts = [-(-document.num_bytes // _SAMPLE_PIECE_BYTES) for document in documents]
     step = -(-num_bytes(documents) // most_bytes)
     firsts = [-before % step for before in accumulate(counts, initial=0)]
-    for index in reading_order(documents):
-        chosen = range(firsts[index], counts[index], step)
-        data = documents[index].data if chosen else b""
-        for piece in chosen:
-            start = piece * _SAMPLE_PIECE_BYTES
-            yield data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")
+    chosen = [index for index in reading_order(documents) if firsts[index] < counts[index]]
+    by_digest = {documents[index].digest: firsts[index] for index in chosen}
+    found: list[list[str]] = [[] for _ in chosen]
+    for part, pieces in spread(partial(_pieces, by_digest, step), [documents[index] for index in chosen], executor):
+        for place, texts in zip(part, pieces, strict=True):
+            found[place] = texts
+    return [text for texts in found for text in texts]
+
+
+def _pieces(firsts: dict[bytes, int], step: int, documents: list[Document]) -> list[list[str]]:
+    """Of each document every so many-th piece, from that of its digest on."""
+    return [
+        [
+            data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")
+            for start in range(firsts[document.digest] * _SAMPLE_PIECE_BYTES, len(data), step * _SAMPLE_PIECE_BYTES)
+        ]
+        for document in documents
+        for data in (document.data,)
+    ]
