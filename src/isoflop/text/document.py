@@ -34,6 +34,10 @@ class Document:
     def of(cls, data: bytes) -> Document:
         return cls(digest_of(data), len(data), data)
 
+    def __reduce__(self) -> tuple[type[Document], tuple[bytes, int, bytes | Stored]]:
+        """Many go to other processes; by way of their fields one by one they would take twice as long."""
+        return Document, (self.digest, self.num_bytes, self.origin)
+
     @property
     def data(self) -> bytes:
         return self.origin if isinstance(self.origin, bytes) else self.origin.read()

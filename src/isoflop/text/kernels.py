@@ -4,23 +4,23 @@ process that is forked afterwards has them."""
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
+from isoflop.text.bpe import learn_merges
 from isoflop.text.dedup.minhash import shingles, signatures
-from isoflop.text.dedup.near import BAND_ROWS, NUM_BANDS, band_keys, clusters_of, jaccard
+from isoflop.text.dedup.near import BAND_ROWS, NUM_BANDS, band_keys, jaccard
 from isoflop.text.quality.statistics import statistics
 from isoflop.text.shapes import shapes
-from isoflop.text.texts import Texts
+from isoflop.text.texts import Texts, strings
 
 
 def _load() -> None:
     """By the types that they are called with: a kernel is compiled anew for each."""
-    read, stored = Texts.of([b"one"]), Texts.of_arrow(pa.array(["one"], pa.large_string()))
+    read, stored = Texts.of([b"one"]), Texts.of_arrow(strings([b"one"]))
     statistics(read)
     shapes(read)
     band_keys(signatures(stored), NUM_BANDS, BAND_ROWS)
     jaccard(shingles(stored, 0), np.zeros(0, dtype=np.uint64))
-    clusters_of(1, np.zeros((0, 2), dtype=np.int64))
+    learn_merges(read, np.arange(256), 256)
 
 
 _load()

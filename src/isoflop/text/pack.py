@@ -26,6 +26,7 @@ from isoflop.text.parts import spread
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
 _BATCH_BYTES = 2_000_000
+_BLOCK_TOKENS = 1 << 20
 _MAX_OPEN = 256
 """Files at a time, of a system's usual 1,024."""
 TOKENS = ".tokens"
@@ -48,17 +49,25 @@ class Encoded:
     def of(self, documents: slice) -> Encoded:
         return replace(self, **{name: getattr(self, name)[documents] for name in ("parts", "starts", "lengths")})
 
-    def ids(self) -> Iterator[np.ndarray]:
-        """Of each document, in their order."""
-        width, opened = self.dtype.itemsize, dict[int, IO[bytes]]()
-        with ExitStack() as files:
+    def blocks(self) -> Iterator[np.ndarray]:
+        """The ids of all documents, in their order, some at a time; what came before is written over."""
+        width, block, filled = self.dtype.itemsize, np.empty(_BLOCK_TOKENS, self.dtype), 0
+        with ExitStack() as stack:
+            files = dict[int, IO[bytes]]()
             for part, start, length in zip(*(a.tolist() for a in (self.parts, self.starts, self.lengths)), strict=True):
-                if part not in opened:
-                    if len(opened) == _MAX_OPEN:
-                        files.close()
-                        opened.clear()
-                    opened[part] = files.enter_context(self.files[part].open("rb"))
-                yield np.frombuffer(os.pread(opened[part].fileno(), width * length, width * start), self.dtype)
+                if filled + length > len(block):
+                    yield block[:filled]
+                    block, filled = block if length <= len(block) else np.empty(length, self.dtype), 0
+                if part not in files:
+                    if len(files) == _MAX_OPEN:
+                        stack.close()
+                        files.clear()
+                    files[part] = stack.enter_context(self.files[part].open("rb", buffering=0))
+                room = block[filled : filled + length].data.cast("B")
+                if os.preadv(files[part].fileno(), [room], width * start) != len(room):
+                    raise _cut_off(self.files[part])
+                filled += length
+            yield block[:filled]
 
 
 def write_splits(
@@ -110,13 +119,17 @@ def _encode(
     with closing(spread(work, documents, executor)) as encoded:
         for part, (file, found) in encoded:
             if file.stat().st_size != int(found.sum()) * dtype.itemsize:
-                raise CorruptFileError("not the tokens that were written", where=str(file), remedy="Prepare it again")
+                raise _cut_off(file)
             parts[part], starts[part], lengths[part] = len(files), np.cumsum(found) - found, found
             files.append(file)
             num_encoded += sum(documents[index].num_bytes for index in part)
             progress(num_encoded / total)
     encoder_of.cache_clear()  # this process may go on for hours
     return Encoded(files, parts, starts, lengths, dtype)
+
+
+def _cut_off(file: Path) -> CorruptFileError:
+    return CorruptFileError("not the tokens that were written", where=str(file), remedy="Prepare it again")
 
 
 def _encode_part(path: Path, serialized: str, fast: bool, documents: list[Document]) -> tuple[Path, np.ndarray]:
@@ -147,7 +160,7 @@ def _shards(parts: Mapping[str, Sequence[Document]], encoded: Encoded) -> dict[s
 def _write_shard(argument: tuple[Path, Encoded]) -> tuple[str, Shard]:
     path, encoded = argument
     num_tokens = int(encoded.lengths.sum())
-    sha256 = write_arrays(path, encoded.ids(), dtype=encoded.dtype, shape=(num_tokens,))
+    sha256 = write_arrays(path, encoded.blocks(), dtype=encoded.dtype, shape=(num_tokens,))
     return path.name, Shard(path.name, sha256, num_tokens)
 
 

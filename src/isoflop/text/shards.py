@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from isoflop.core.card import TextShard
 from isoflop.core.files import read_array, verify_once, write_array, write_bytes
 from isoflop.text.document import DIGEST_BYTES, Document, digest_of
-from isoflop.text.texts import Texts
+from isoflop.text.texts import Texts, strings
 
 REJECTS = "-rejects.parquet"
 """How the names end of shards of documents that were dropped."""
@@ -54,13 +55,16 @@ class Entry:
 
 def write_shard(folder: Path, file: str, entries: Sequence[Entry]) -> TextShard:
     """Writes ``folder / file``, to be read by the next stages. Raises `DiskError`; then nothing is left behind."""
+    digests = b"".join(digest_of(entry.data) for entry in entries)
+    sizes = np.array([len(entry.data) for entry in entries], dtype=np.int64)
     columns = [
-        pa.array([digest_of(entry.data) for entry in entries], pa.binary(DIGEST_BYTES)),
-        pa.array([len(entry.data) for entry in entries], pa.int64()),
-        pa.array([entry.data for entry in entries], pa.large_binary()).cast(pa.large_string()),
+        pa.Array.from_buffers(pa.binary(DIGEST_BYTES), len(entries), [None, pa.py_buffer(digests)]),
+        pa.Array.from_buffers(pa.int64(), len(entries), [None, pa.py_buffer(sizes)]),
+        strings([entry.data for entry in entries]),
     ]
     columns += [
-        pa.array([getattr(entry, name) for entry in entries], pa.string()) for name in _COLUMNS.names[len(columns) :]
+        strings([getattr(entry, name).encode() for entry in entries], pa.string())
+        for name in _COLUMNS.names[len(columns) :]
     ]
     return write_table(folder, file, pa.Table.from_arrays(columns, schema=_COLUMNS), compression="lz4")
 
@@ -116,6 +120,10 @@ class Row:
 
     shelf: Shelf
     row: int
+
+    def __reduce__(self) -> tuple[type[Row], tuple[Shelf, int]]:
+        """As a `Document` does."""
+        return Row, (self.shelf, self.row)
 
     @property
     def place(self) -> tuple[str, int]:

@@ -14,6 +14,7 @@ from isoflop.text.dedup.partition import Clusters
 from isoflop.text.mixture import chosen
 from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.shards import REJECTS, Shelf, beginning, write_table
+from isoflop.text.texts import booleans, strings
 
 VERSION = 1
 """Another one when this stage's results change."""
@@ -55,7 +56,7 @@ def sift(argument: Sifting, outlet: Outlet) -> Iterator[Portion]:
     sources = table["source"].to_pylist()
     used = np.array([argument.used.get(source, 1.0) for source in sources])
     stays = argument.stays & chosen(table["id"].to_pylist(), used)
-    kept, gone = table.filter(pa.array(stays)), _with_reasons(table, stays, argument)
+    kept, gone = table.filter(booleans(stays)), _with_reasons(table, stays, argument)
     tally = Tally()
     for row in gone.to_pylist():
         tally.drop(row["reason"], row["num_bytes"], beginning(row["text"].encode()))
@@ -70,6 +71,6 @@ def sift(argument: Sifting, outlet: Outlet) -> Iterator[Portion]:
 def _with_reasons(table: pa.Table, stays: NDArray[np.bool_], argument: Sifting) -> pa.Table:
     """The documents that go, each with why."""
     reasons = np.where(argument.stays, "mixture", np.where(argument.is_copy, "exact_duplicate", "near_duplicate"))
-    gone = table.filter(pa.array(~stays))
-    told = pa.array(reasons[~stays].tolist(), pa.string())
+    gone = table.filter(booleans(~stays))
+    told = strings([reason.encode() for reason in reasons[~stays].tolist()], pa.string())
     return gone.set_column(gone.schema.get_field_index("reason"), "reason", told)

@@ -51,3 +51,19 @@ class Texts:
     def longest(self) -> int:
         """Bytes of the longest document."""
         return int(np.diff(self.offsets).max(initial=0))
+
+
+def strings(values: Sequence[bytes], kind: pa.DataType | None = None) -> pa.Array:
+    """An Arrow array of UTF-8 or bytes, by default large strings.
+
+    `pa.array` would look at every value, and imports pandas where it is installed.
+    """
+    kind = kind or pa.large_string()
+    width = np.int64 if kind in (pa.large_string(), pa.large_binary()) else np.int32
+    ends = np.cumsum([0, *map(len, values)], dtype=width)
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(values))])
+
+
+def booleans(mask: NDArray[np.bool_]) -> pa.Array:
+    """An Arrow array, one bit a value."""
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(np.packbits(mask, bitorder="little"))])

@@ -56,7 +56,7 @@ def train_tokenizer(
     """
     require_vocab_size(vocab_size)
     texts = sample(documents, _SAMPLE_BYTES, executor)
-    return plain(_by_kernels(texts, vocab_size) if kernels else _by_tokenizers(texts, vocab_size))
+    return plain(_by_kernels(texts, vocab_size, executor) if kernels else _by_tokenizers(texts, vocab_size))
 
 
 def _by_tokenizers(texts: list[str], vocab_size: int) -> Tokenizer:
@@ -71,7 +71,7 @@ def _by_tokenizers(texts: list[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _by_kernels(texts: list[str], vocab_size: int) -> Tokenizer:
+def _by_kernels(texts: list[str], vocab_size: int, executor: Executor | None) -> Tokenizer:
     from isoflop.text.bpe import learn_merges
     from isoflop.text.texts import Texts
 
@@ -79,8 +79,10 @@ def _by_kernels(texts: list[str], vocab_size: int) -> Tokenizer:
     words = [END_OF_TEXT, *sorted(letters)]
     vocab = {word: index for index, word in enumerate(words)}
     merges = []
-    byte_ids = np.array([vocab[letter] for letter in letters])
-    for a, b in learn_merges(Texts.of([text.encode() for text in texts]), byte_ids, vocab_size).tolist():
+    learn = partial(learn_merges, byte_ids=np.array([vocab[letter] for letter in letters]), num_ids=vocab_size)
+    sampled = [Texts.of([text.encode() for text in texts])]
+    (learnt,) = executor.map(learn, sampled) if executor is not None else map(learn, sampled)
+    for a, b in learnt.tolist():
         merges.append((words[a], words[b]))
         if vocab.setdefault(words[a] + words[b], len(words)) == len(words):
             words.append(words[a] + words[b])

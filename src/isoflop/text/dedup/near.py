@@ -34,10 +34,20 @@ def stars(keys: Hashes, documents: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def clusters_of(num_documents: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[documents]: the first document that each is joined to by ``pairs`` [pairs, 2], directly or not."""
-    parents = np.arange(num_documents)
-    _join(parents, pairs)
-    return parents
+    """[documents]: the first document that each is joined to by ``pairs`` [pairs, 2], directly or not.
+
+    In rounds (after Shiloach & Vishkin 1982): the groups at both ends of a pair get the earlier one's first, then all
+    look up whom their first has got. Pairs within a group are left out of the next round.
+    """
+    firsts = np.arange(num_documents)
+    while len(pairs):
+        both = firsts[pairs]
+        least = both.min(axis=1)
+        np.minimum.at(firsts, both, least[:, None])
+        while not np.array_equal(further := firsts[firsts], firsts):
+            firsts = further
+        pairs = pairs[firsts[pairs[:, 0]] != firsts[pairs[:, 1]]]
+    return firsts
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
@@ -71,22 +81,3 @@ def band_keys(signed: Signatures, num_bands: int, rows: int) -> Hashes:
                 key = mixed(key ^ np.uint64(signed[d, band * rows + row]))
             keys[d, band] = key
     return keys
-
-
-@compiled
-def _join(parents: NDArray[np.int64], pairs: NDArray[np.int64]) -> None:
-    """Union by the smaller number, with path halving (Tarjan & van Leeuwen 1984); ends with every root."""
-    for k in range(len(pairs)):
-        a, b = _root(parents, pairs[k, 0]), _root(parents, pairs[k, 1])
-        if a != b:
-            parents[max(a, b)] = min(a, b)
-    for d in range(len(parents)):
-        parents[d] = _root(parents, d)
-
-
-@compiled
-def _root(parents: NDArray[np.int64], d: int) -> int:
-    while parents[d] != d:
-        parents[d] = parents[parents[d]]
-        d = parents[d]
-    return d
