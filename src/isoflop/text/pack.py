@@ -21,7 +21,8 @@ from isoflop.core.files import disk_errors, verify_once, write_array, write_arra
 from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.encode import encoder_of, ids_dtype, is_fast_right
-from isoflop.text.parts import spread
+from isoflop.text.parts import each, spread
+from isoflop.text.tokenizer import parse_tokenizer
 
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
@@ -89,7 +90,7 @@ def write_splits(
         encoded = _encode(out / TOKENS, documents, tokenizer, executor, progress)
         named = _shards(parts, encoded)
         jobs = [(out / name, encoded.of(span)) for name, span in named.items()]
-        shards = dict(executor.map(_write_shard, jobs) if executor is not None else map(_write_shard, jobs))
+        shards = dict(each(_write_shard, jobs, executor))
     finally:
         for leftover in out.glob(f"{TOKENS}*"):
             leftover.unlink(missing_ok=True)
@@ -111,9 +112,9 @@ def _encode(
     parts, starts, lengths = (np.zeros(len(documents), dtype=np.int64) for _ in range(3))
     files: list[Path] = []
     num_encoded, total = 0, max(num_bytes(documents), 1)
-    first = next(_batches(documents), [])
-    fast = is_fast_right(tokenizer, [documents[index].data for index in first])
-    work, dtype = partial(_encode_part, path, tokenizer.to_str(), fast), np.dtype(ids_dtype(tokenizer))
+    serialized, first = tokenizer.to_str(), next(_batches(documents), [])
+    (fast,) = each(partial(_is_fast_right, serialized), [[documents[index] for index in first]], executor)
+    work, dtype = partial(_encode_part, path, serialized, fast), np.dtype(ids_dtype(tokenizer))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with closing(spread(work, documents, executor)) as encoded:
@@ -126,6 +127,10 @@ def _encode(
             progress(num_encoded / total)
     encoder_of.cache_clear()  # this process may go on for hours
     return Encoded(files, parts, starts, lengths, dtype)
+
+
+def _is_fast_right(serialized: str, documents: list[Document]) -> bool:
+    return is_fast_right(parse_tokenizer(serialized), [document.data for document in documents])
 
 
 def _cut_off(file: Path) -> CorruptFileError:

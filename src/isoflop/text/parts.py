@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from isoflop.core.executor import Executor
 from isoflop.text.document import Document, reading_order
 
 R = TypeVar("R")
+T = TypeVar("T")
 _PART_BYTES = 4_000_000
 """About; another process is given whole shards, which it reads once."""
 
@@ -29,6 +30,11 @@ def spread(
         named = [(number, [documents[index] for index in part]) for number, part in enumerate(stored)]
         for number, result in executor.map(partial(_numbered, work), named):
             yield stored[number], result
+
+
+def each(work: Callable[[T], R], items: Sequence[T], executor: Executor | None) -> Iterable[R]:
+    """What ``work`` makes of the items, in any order: by the executor where there is one, else here."""
+    return map(work, items) if executor is None else executor.map(work, items)
 
 
 def _numbered(work: Callable[[list[Document]], R], part: tuple[int, list[Document]]) -> tuple[int, R]:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
 from isoflop.text.document import Document, num_bytes, reading_order
-from isoflop.text.parts import spread
+from isoflop.text.parts import each, spread
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
@@ -80,8 +80,7 @@ def _by_kernels(texts: list[str], vocab_size: int, executor: Executor | None) ->
     vocab = {word: index for index, word in enumerate(words)}
     merges = []
     learn = partial(learn_merges, byte_ids=np.array([vocab[letter] for letter in letters]), num_ids=vocab_size)
-    sampled = [Texts.of([text.encode() for text in texts])]
-    (learnt,) = executor.map(learn, sampled) if executor is not None else map(learn, sampled)
+    (learnt,) = each(learn, [Texts.of([text.encode() for text in texts])], executor)
     for a, b in learnt.tolist():
         merges.append((words[a], words[b]))
         if vocab.setdefault(words[a] + words[b], len(words)) == len(words):
