@@ -21,7 +21,7 @@ from isoflop.text.collect.formats import Raw
 from isoflop.text.collect.sources import find
 from isoflop.text.collect.web import main_text
 from isoflop.text.dedup.minhash import shingles, signatures
-from isoflop.text.dedup.near import SIMILAR, band_keys, clusters_of, jaccard
+from isoflop.text.dedup.near import SIMILAR, clusters_of, jaccard
 from isoflop.text.dedup.partition import find_clusters
 from isoflop.text.encode import encoder_of, is_fast_right
 from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons

@@ -7,6 +7,7 @@ speeches and 0.74 on a mix of novels and Debian documents, where compressibility
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -36,9 +37,9 @@ def difficulties(
         for index, text in zip(part, texts, strict=True):
             samples[index] = text
     classes = _byte_classes(samples)
-    bits = _trigram_bits(samples, classes)
+    model = _trigrams_of(samples, classes)
     levels = np.empty(len(documents))
-    for part, found in spread(partial(_levels, classes, bits), documents, executor):
+    for part, found in spread(partial(_levels, classes, model), documents, executor):
         levels[part] = found
     return levels
 
@@ -47,7 +48,8 @@ def _samples(documents: list[Document]) -> list[bytes]:
     return [sample(document.data) for document in documents]
 
 
-def _levels(classes: bytes, bits: np.ndarray, documents: list[Document]) -> list[float]:
+def _levels(classes: bytes, model: _Trigrams, documents: list[Document]) -> list[float]:
+    bits = model.table()
     return [_mean_bits(sample(document.data).translate(classes), bits) for document in documents]
 
 
@@ -74,18 +76,37 @@ def _byte_classes(samples: list[bytes]) -> bytes:
     return table.tobytes()
 
 
-def _trigram_bits(samples: list[bytes], classes: bytes) -> np.ndarray:
+@dataclass(frozen=True)
+class _Trigrams:
+    """Bits of trigrams, small enough to be sent to many processes: most trigrams never occur."""
+
+    seen: np.ndarray
+    """int32 [seen]: trigrams that occur."""
+    bits: np.ndarray
+    """float32 [seen]"""
+    unseen: np.ndarray
+    """float32 [classes^2]: of those that do not, by the two classes they begin with."""
+
+    def table(self) -> np.ndarray:
+        """float32 [classes^3]"""
+        bits = self.unseen.repeat(_NUM_CLASSES)
+        bits[self.seen] = self.bits
+        return bits
+
+
+def _trigrams_of(samples: list[bytes], classes: bytes) -> _Trigrams:
     counts = np.zeros(_NUM_CLASSES**3, dtype=np.int64)
     for block in _blocks(samples):
         counts += np.bincount(_trigrams(block.translate(classes)), minlength=len(counts))
     table = counts.reshape(-1, _NUM_CLASSES) + _PRIOR_COUNT
-    bits: np.ndarray = np.log2(table.sum(axis=1, keepdims=True)) - np.log2(table)
-    return bits.ravel().astype(np.float32)
+    bits = (np.log2(table.sum(axis=1, keepdims=True)) - np.log2(table)).astype(np.float32)
+    seen = np.flatnonzero(counts).astype(np.int32)
+    return _Trigrams(seen, bits.ravel()[seen], bits.max(axis=1))
 
 
 def _mean_bits(classed: bytes, bits: np.ndarray) -> float:
     trigrams = _trigrams(classed)
-    return float(bits[trigrams].mean()) if len(trigrams) else 0.0
+    return float(bits.take(trigrams).mean()) if len(trigrams) else 0.0
 
 
 def _trigrams(classed: bytes) -> np.ndarray:

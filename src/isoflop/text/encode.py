@@ -30,6 +30,8 @@ Ids = NDArray[np.unsignedinteger[Any]]
 Encode = Callable[[Sequence[bytes]], list[Ids]]
 """Documents of UTF-8 to the ids of each, followed by end-of-text."""
 SAMPLE_BYTES = 256_000
+_RENEWED_BYTES = 64_000_000
+"""After so much text gigatoken is loaded anew: it remembers all words it has met."""
 _TRICKY = (
     f"{END_OF_TEXT} don't I'LL \u00a0\u2003x\u3000 \x85\x1c\u2028y\r\n\t z  \n\n  a\u0301 e\u0308 \u0660\u0661 \u00b2"
     "\u00bd\u2160 \u1e9e\u01c5 \u0e01\u0e33 \u0928\u094d \uac00\u1100 \U0001f468\u200d\U0001f469 \U00020000 \ufeff"
@@ -98,12 +100,18 @@ def _by_gigatoken(tokenizer: Tokenizer) -> Encode | None:
     added = specification["added_tokens"]
     specification["added_tokens"] = [token for token in added if not token["special"]]  # written in a text, it is text
     dtype, end = ids_dtype(tokenizer), end_of_text_id(tokenizer)
+    source = json.dumps(specification)
     try:
-        model = gigatoken.Tokenizer.from_json(json.dumps(specification))
+        model = gigatoken.Tokenizer.from_json(source)
     except Exception:  # whatever it says of a kind that it does not know
         return None
+    num_bytes = 0
 
     def encode(documents: Sequence[bytes]) -> list[Ids]:
+        nonlocal model, num_bytes
+        num_bytes += sum(map(len, documents))
+        if num_bytes > _RENEWED_BYTES:
+            model, num_bytes = gigatoken.Tokenizer.from_json(source), 0
         return _ended(model.encode_batch(list(documents)).layout, end, dtype) if documents else []
 
     return encode

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +132,16 @@ class Row:
         return _texts(self.shelf)[self.row]
 
 
-@lru_cache(maxsize=1)
+_OPENED: dict[Shelf, Texts] = {}
+"""The shard that was read last."""
+
+
 def _texts(shelf: Shelf) -> Texts:
-    return shelf.texts()
+    if shelf not in _OPENED:
+        _OPENED.clear()  # and its memory given back before the next one is read: neither is small
+        pa.default_memory_pool().release_unused()
+        _OPENED[shelf] = shelf.texts()
+    return _OPENED[shelf]
 
 
 def stored(folder: Path, shards: Sequence[TextShard]) -> list[Document]:
