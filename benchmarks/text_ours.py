@@ -28,7 +28,7 @@ from isoflop.text.quality.rules import GopherQuality, GopherRepetition, reasons
 from isoflop.text.quality.statistics import statistics
 from isoflop.text.receipts import Workshop
 from isoflop.text.shards import SHARD_BYTES, Entry, Shelf, write_shard
-from isoflop.text.texts import Texts
+from isoflop.text.texts import Texts, booleans
 from isoflop.text.tokenizer import parse_tokenizer
 
 BATCH_DOCUMENTS = 256
@@ -81,7 +81,7 @@ def dedup(source: Path, out: Path) -> tuple[dict[str, Any], Any]:
     stays, first = clusters == np.arange(len(clusters)), 0
     with pq.ParquetWriter(out / "kept.parquet", pa.schema([("text", pa.string())]), compression="zstd") as writer:
         for batch in batches(source):
-            writer.write_batch(batch.filter(pa.array(stays[first : first + len(batch)])))
+            writer.write_batch(batch.filter(booleans(stays[first : first + len(batch)])))
             first += len(batch)
     num_bytes = sum(shelf.shard.num_bytes for shelf in shelves)
     told = {"dropped": np.flatnonzero(~stays).tolist(), "num_bytes": num_bytes}
