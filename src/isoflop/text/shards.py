@@ -105,7 +105,8 @@ class Shelf:
 
 
 def column_of_texts(table: pa.Table) -> Texts:
-    return Texts.of_arrow(table["text"].combine_chunks())
+    column = table["text"]
+    return Texts.of_arrow(column.chunk(0) if column.num_chunks == 1 else column.combine_chunks())  # which copies
 
 
 def beginning(data: bytes) -> str:
