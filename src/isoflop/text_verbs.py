@@ -13,7 +13,7 @@ from isoflop.core.card import CARD, TEXT
 from isoflop.core.errors import BudgetError, StudyError, TextError
 from isoflop.core.executor import Place
 from isoflop.core.files import claimed, file_sha256, write_text
-from isoflop.core.process import interruptible
+from isoflop.core.process import interruptible, spare_collector
 from isoflop.core.progress import Progress
 from isoflop.corpus_verbs import told
 from isoflop.fleet.choose import executor_on
@@ -60,6 +60,7 @@ def prepare(
     quiet: bool,
 ) -> dict[str, Any]:
     """Texts to a folder of clean documents, tokens and a data card. What an earlier call finished is kept."""
+    spare_collector()
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)

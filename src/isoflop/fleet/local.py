@@ -14,7 +14,7 @@ from pathlib import Path
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
-from isoflop.core.process import die_with_parent
+from isoflop.core.process import die_with_parent, spare_collector
 
 _CONTEXT = get_context("forkserver")
 
@@ -151,6 +151,7 @@ def _be_one_of_many() -> None:
     """One thread, for its siblings have the other cores, and no longer than this process's parent, which ends with its
     own. Ctrl-C reaches every process of a terminal; the parent ends this one."""
     os.environ["RAYON_NUM_THREADS"] = "1"
+    spare_collector()
     die_with_parent(os.getppid())
     starter = parent_process()
     if starter is None or not starter.is_alive():
