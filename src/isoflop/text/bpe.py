@@ -35,22 +35,36 @@ Small = NDArray[np.int32]
 
 
 class _Pairs(NamedTuple):
-    """Pairs of neighbouring ids by number, in the order in which they came up."""
+    """Pairs of neighbouring ids by number, in the order in which they came up, and the words in which they did: nodes,
+    those of one pair and one merge in a chain."""
 
     slots: Small
     keys: Hashes
     """[room]: both ids in one."""
     known: Numbers
-    """[room, 3]: how often each stands in the text; the last merge that made it stand anywhere; the last node of the
-    words where that was."""
+    """[room, 3]: how often each stands in the text; the last merge that made it stand anywhere; the last node of its
+    chain."""
     words: Small
     """[nodes]"""
     links: Small
-    """[nodes]: the one before of the same pair and merge."""
+    """[nodes]: the one before in its chain."""
     fresh: Numbers
     """[room]: the pairs of this merge."""
     filled: Numbers
     """[3]: how many pairs, nodes and fresh pairs there are."""
+
+
+class _Neighbours(NamedTuple):
+    """Ids that stand beside what one merge makes: by id, so that no pair is looked up for every place."""
+
+    counts: Numbers
+    """[ids]: how often, in the text."""
+    chains: Small
+    """[ids]: the last node of the words where that is."""
+    found: Small
+    """[ids]: those that there are."""
+    filled: Numbers
+    """[1]: and how many."""
 
 
 def learn_merges(texts: Texts, byte_ids: Numbers, num_ids: int) -> Numbers:
@@ -160,9 +174,12 @@ def _merges(
     """Pairs wait in a heap, each with the words it stands in; a count that has changed since is set right when its pair
     comes up. What a merge spells may have been spelt by another one before: it has that one's id then."""
     pairs = _no_pairs(len(ids), num_ids)
+    before, after = _no_neighbours(num_ids), _no_neighbours(num_ids)
     for word in range(len(begins)):
         for i in range(begins[word] + 1, ends[word]):
-            _note(pairs, np.int64(ids[i - 1]), np.int64(ids[i]), word, counts[word], 0)
+            number = _known(pairs, np.int64(ids[i - 1]), np.int64(ids[i]), counts[word])
+            _make_fresh(pairs, number, 0)
+            pairs.known[number, _NODE] = _linked(pairs, word, pairs.known[number, _NODE])
     heap = [(np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
     heap.pop()
     _push(heap, pairs)
@@ -185,8 +202,18 @@ def _merges(
             break
         merges[num_merges, 0], merges[num_merges, 1] = a, b
         num_merges += 1
-        pairs = _with_room(pairs, 2 * next_id + 1)
-        _merge_all(ids, begins, ends, counts, a, b, new, pairs, chain, num_merges)
+        _merge_all(ids, begins, ends, counts, a, b, new, pairs, chain, before, after)
+        pairs = _with_room(pairs, 4 * next_id)
+        for k in range(before.filled[0]):
+            x = np.int64(before.found[k])
+            _known(pairs, x, a, -before.counts[x])
+            _join(pairs, _known(pairs, x, new, before.counts[x]), before.chains[x], num_merges)
+        for k in range(after.filled[0]):
+            x = np.int64(after.found[k])
+            _known(pairs, b, x, -after.counts[x])
+            _join(pairs, _known(pairs, new, x, after.counts[x]), after.chains[x], num_merges)
+        _forget(before)
+        _forget(after)
         _push(heap, pairs)
     return merges[:num_merges]
 
@@ -202,57 +229,84 @@ def _merge_all(
     new: int,
     pairs: _Pairs,
     chain: int,
-    step: int,
+    before: _Neighbours,
+    after: _Neighbours,
 ) -> None:
-    """In all words of the chain of nodes that ends with ``chain``."""
+    """Puts ``new`` for every ``a`` before a ``b`` in all words of a chain, and notes what stands beside it."""
     while chain != _FREE:
-        word = int(pairs.words[chain])
-        ends[word] = _merged(ids, begins[word], ends[word], a, b, new, pairs, word, counts[word], step)
+        word = np.int64(pairs.words[chain])
+        out, i, end = begins[word], begins[word], ends[word]
+        while i < end:
+            if ids[i] != a or i + 1 == end or ids[i + 1] != b:
+                ids[out] = ids[i]
+                out, i = out + 1, i + 1
+                continue
+            if out > begins[word]:
+                _meet(before, pairs, ids[out - 1], word, counts[word])
+            if i + 2 < end:
+                _meet(after, pairs, ids[i + 2], word, counts[word])
+            ids[out] = new
+            out, i = out + 1, i + 2
+        ends[word] = out
         chain = int(pairs.links[chain])
 
 
 @compiled
-def _merged(
-    ids: Small, begin: int, end: int, a: int, b: int, new: int, pairs: _Pairs, word: int, count: int, step: int
-) -> int:
-    """Puts ``new`` for every ``a`` before ``b`` in a word; where it ends then."""
-    out, i = begin, begin
-    while i < end:
-        if ids[i] != a or i + 1 == end or ids[i + 1] != b:
-            ids[out] = ids[i]
-            out, i = out + 1, i + 1
-            continue
-        if out > begin:
-            _note(pairs, np.int64(ids[out - 1]), a, word, -count, step)
-            _note(pairs, np.int64(ids[out - 1]), new, word, count, step)
-        if i + 2 < end:
-            _note(pairs, b, np.int64(ids[i + 2]), word, -count, step)
-            _note(pairs, new, np.int64(ids[i + 2]), word, count, step)
-        ids[out] = new
-        out, i = out + 1, i + 2
-    return out
+def _meet(neighbours: _Neighbours, pairs: _Pairs, x: int, word: int, count: int) -> None:
+    if neighbours.counts[x] == 0:
+        neighbours.found[neighbours.filled[0]], neighbours.chains[x] = x, _FREE
+        neighbours.filled[0] += 1
+    neighbours.counts[x] += count
+    neighbours.chains[x] = _linked(pairs, word, neighbours.chains[x])
 
 
 @compiled
-def _note(pairs: _Pairs, a: int, b: int, word: int, count: int, step: int) -> None:
-    """That a pair stands in a word so many times more, or less, in the text."""
-    filled = pairs.filled
-    number = _number(pairs.slots, pairs.keys, filled[0], _key(a, b))
-    if number == filled[0]:
+def _forget(neighbours: _Neighbours) -> None:
+    for k in range(neighbours.filled[0]):
+        neighbours.counts[neighbours.found[k]] = 0
+    neighbours.filled[0] = 0
+
+
+@compiled
+def _known(pairs: _Pairs, a: int, b: int, count: int) -> int:
+    """The number of a pair, which stands in the text so many times more, or less."""
+    number = _number(pairs.slots, pairs.keys, pairs.filled[0], _key(a, b))
+    if number == pairs.filled[0]:
         pairs.known[number, _COUNT], pairs.known[number, _STEP] = 0, _FREE
-        filled[0] += 1
+        pairs.filled[0] += 1
     pairs.known[number, _COUNT] += count
-    if count < 0:
-        return
+    return number
+
+
+@compiled
+def _make_fresh(pairs: _Pairs, number: int, step: int) -> None:
     if pairs.known[number, _STEP] != step:
         pairs.known[number, _STEP], pairs.known[number, _NODE] = step, _FREE
-        pairs.fresh[filled[2]] = number
-        filled[2] += 1
-    last = pairs.known[number, _NODE]
-    if last == _FREE or pairs.words[last] != word:
-        pairs.words[filled[1]], pairs.links[filled[1]] = word, last
-        pairs.known[number, _NODE] = filled[1]
-        filled[1] += 1
+        pairs.fresh[pairs.filled[2]] = number
+        pairs.filled[2] += 1
+
+
+@compiled
+def _join(pairs: _Pairs, number: int, chain: int, step: int) -> None:
+    """That a pair came to stand in the words of a chain; in others too, where it is ``new`` twice."""
+    _make_fresh(pairs, number, step)
+    if pairs.known[number, _NODE] != _FREE:
+        first = chain
+        while pairs.links[first] != _FREE:
+            first = pairs.links[first]
+        pairs.links[first] = pairs.known[number, _NODE]
+    pairs.known[number, _NODE] = chain
+
+
+@compiled
+def _linked(pairs: _Pairs, word: int, last: int) -> int:
+    """The last node of a chain that ended with ``last``, now that it has the word."""
+    if last != _FREE and pairs.words[last] == word:
+        return np.int64(last)  # type: ignore[return-value]
+    node = pairs.filled[1]
+    pairs.words[node], pairs.links[node] = word, last
+    pairs.filled[1] += 1
+    return np.int64(node)  # type: ignore[return-value]
 
 
 @compiled
@@ -279,6 +333,12 @@ def _no_pairs(num_symbols: int, num_ids: int) -> _Pairs:
     words, links = np.empty(3 * num_symbols, np.int32), np.empty(3 * num_symbols, np.int32)
     fresh, filled = np.empty(_ROOM + 2 * num_ids, np.int64), np.zeros(3, np.int64)
     return _Pairs(slots, keys, np.empty((_ROOM, 3), np.int64), words, links, fresh, filled)
+
+
+@compiled
+def _no_neighbours(num_ids: int) -> _Neighbours:
+    chains, found = np.empty(num_ids, np.int32), np.empty(num_ids, np.int32)
+    return _Neighbours(np.zeros(num_ids, np.int64), chains, found, np.zeros(1, np.int64))
 
 
 @compiled

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -53,19 +53,21 @@ class Encoded:
     def blocks(self) -> Iterator[np.ndarray]:
         """The ids of all documents, in their order, some at a time; what came before is written over."""
         width, block, filled = self.dtype.itemsize, np.empty(_BLOCK_TOKENS, self.dtype), 0
+        room = block.data.cast("B")
         with ExitStack() as stack:
-            files = dict[int, IO[bytes]]()
+            files = dict[int, int]()
             for part, start, length in zip(*(a.tolist() for a in (self.parts, self.starts, self.lengths)), strict=True):
                 if filled + length > len(block):
                     yield block[:filled]
                     block, filled = block if length <= len(block) else np.empty(length, self.dtype), 0
+                    room = block.data.cast("B")
                 if part not in files:
                     if len(files) == _MAX_OPEN:
                         stack.close()
                         files.clear()
-                    files[part] = stack.enter_context(self.files[part].open("rb", buffering=0))
-                room = block[filled : filled + length].data.cast("B")
-                if os.preadv(files[part].fileno(), [room], width * start) != len(room):
+                    files[part] = stack.enter_context(self.files[part].open("rb", buffering=0)).fileno()
+                wanted = room[width * filled : width * (filled + length)]
+                if os.preadv(files[part], [wanted], width * start) != len(wanted):
                     raise _cut_off(self.files[part])
                 filled += length
             yield block[:filled]
