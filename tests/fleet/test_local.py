@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from isoflop.core.errors import LostError, TextError
@@ -42,3 +45,66 @@ def test_processes_are_kept_for_the_next_stage() -> None:
     local = Local(2)
     first, second = (set(local.map(own_process, range(6))) for _ in range(2))
     assert os.getpid() not in first | second and first & second
+
+
+PROBE = """
+import sys, time
+
+def has_kernels(x):
+    return "isoflop.text.kernels" in sys.modules
+
+def wait(path):
+    import os
+    from pathlib import Path
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(120)
+"""
+FORESEEN = """
+from isoflop.fleet.local import Local, foresee
+import probe
+if __name__ == "__main__":
+    foresee("isoflop.text.kernels")
+    print(list(Local(2).map(probe.has_kernels, [1, 2, 3])))
+"""
+WAITING = """
+import sys
+from isoflop.fleet.local import Local
+import probe
+if __name__ == "__main__":
+    list(Local(2).map(probe.wait, sys.argv[1:]))
+"""
+
+
+def started(folder: Path, program: str, *arguments: str) -> subprocess.Popen[str]:
+    (folder / "probe.py").write_text(PROBE)
+    (folder / "main.py").write_text(program)
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    command = [sys.executable, str(folder / "main.py"), *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_processes_have_what_was_foreseen(tmp_path: Path) -> None:
+    assert started(tmp_path, FORESEEN).communicate(timeout=120)[0].strip() == "[True, True, True]"
+
+
+def test_processes_end_with_the_one_that_is_killed(tmp_path: Path) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+    parent = started(tmp_path, WAITING, *map(str, files))
+    pids = [awaited(file) for file in files]
+    assert all(map(psutil.pid_exists, pids))
+    parent.kill()
+    parent.wait()
+    for _ in range(200):
+        if not any(map(psutil.pid_exists, pids)):
+            break
+        time.sleep(0.05)
+    assert not any(map(psutil.pid_exists, pids))
+
+
+def awaited(file: Path) -> int:
+    """The number that comes to stand in a file."""
+    for _ in range(600):
+        if file.exists() and file.read_text():
+            return int(file.read_text())
+        time.sleep(0.05)
+    raise TimeoutError(file)

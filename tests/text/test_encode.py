@@ -82,3 +82,11 @@ def test_a_kind_of_tokenizer_that_is_not_known_is_encoded_all_the_same() -> None
     plain(tokenizer)
     (ids,) = encoder_of(tokenizer.to_str(), fast=is_fast_right(tokenizer, []))([b"number 1234 is here"])
     assert ids.tolist()[:-1] == tokenizer.encode("number 1234 is here").ids
+
+
+def test_an_encoder_that_was_loaded_anew_gives_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoflop.text.encode._RENEWED_BYTES", 3_000)
+    documents = [document(200, seed).data for seed in range(6)]
+    encode, reference = (encoder_of.__wrapped__(TOKENIZER.to_str(), fast=fast) for fast in (True, False))
+    for data in documents:
+        assert np.array_equal(encode([data])[0], reference([data])[0])

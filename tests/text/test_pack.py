@@ -11,7 +11,7 @@ from isoflop.core.errors import CorruptFileError
 from isoflop.core.files import file_sha256
 from isoflop.fleet.local import Local
 from isoflop.text.document import Document, reading_order
-from isoflop.text.pack import open_documents, open_split, write_splits
+from isoflop.text.pack import Encoded, open_documents, open_split, write_splits
 from isoflop.text.shards import Entry, stored, write_shard
 from isoflop.text.tokenizer import END_OF_TEXT_ID, token_byte_lengths, train_tokenizer
 from toy import DAMAGES
@@ -113,3 +113,25 @@ def test_a_file_is_verified_once_and_again_after_it_was_written(
     (tmp_path / "test.npy").unlink()
     with pytest.raises(CorruptFileError, match="missing"):
         open_split(tmp_path, split)
+
+
+def test_few_files_are_open_at_once_and_blocks_may_be_shorter_than_a_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [Entry(document.data, "", "", "") for document in DOCUMENTS]
+    shards = [write_shard(tmp_path, f"{i}.parquet", entries[i::7]) for i in range(7)]
+    documents = sorted(stored(tmp_path, shards), key=lambda document: document.digest)
+    wide = write_splits(tmp_path / "wide", {"train": documents}, TOKENIZER)
+    monkeypatch.setattr("isoflop.text.pack._MAX_OPEN", 2)
+    monkeypatch.setattr("isoflop.text.pack._BLOCK_TOKENS", 16)
+    assert write_splits(tmp_path / "narrow", {"train": documents}, TOKENIZER) == wide
+
+
+def test_tokens_that_were_cut_off_on_their_way_are_refused_by_name(tmp_path: Path) -> None:
+    part = tmp_path / ".tokens-part"
+    part.write_bytes(b"\1\0\2\0\3")
+    whole, torn = np.array([0]), np.array([2])
+    encoded = Encoded([part], np.array([0]), whole, torn, np.dtype(np.uint16))
+    assert [block.tolist() for block in encoded.blocks()] == [[1, 2]]
+    with pytest.raises(CorruptFileError, match=r"tokens-part: not the tokens that were written"):
+        list(Encoded([part], np.array([0]), whole, np.array([3]), np.dtype(np.uint16)).blocks())

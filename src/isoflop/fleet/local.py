@@ -14,7 +14,7 @@ from pathlib import Path
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
-from isoflop.core.process import die_with_parent, spare_collector
+from isoflop.core.process import spare_collector
 
 _CONTEXT = get_context("forkserver")
 
@@ -148,12 +148,16 @@ def _state_of(future: Future[R | IsoflopError]) -> State:
 
 
 def _be_one_of_many() -> None:
-    """One thread, for its siblings have the other cores, and no longer than this process's parent, which ends with its
-    own. Ctrl-C reaches every process of a terminal; the parent ends this one."""
+    """One thread, for its siblings have the other cores. Ctrl-C reaches every process of a terminal; this one's parent
+    ends it, and if it is by dying: the system does not tell, for it was another process that forked this one."""
     os.environ["RAYON_NUM_THREADS"] = "1"
     spare_collector()
-    die_with_parent(os.getppid())
-    starter = parent_process()
-    if starter is None or not starter.is_alive():
-        os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a process of an executor was started by another one"
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)

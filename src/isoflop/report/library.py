@@ -25,9 +25,8 @@ def chart_library() -> str:
     """
     kind = hashlib.sha256(f"{version('vl-convert-python')} {_EXPORT}".encode()).hexdigest()[:16]
     path = cache_folder() / f"charts-{kind}.json"
-    with suppress(IsoflopError, OSError):
-        if path.is_file():
-            return str(read_json(path)["script"])
+    with suppress(IsoflopError, OSError, TypeError, KeyError):
+        return str(read_json(path)["script"])
     script = vl_convert.javascript_bundle(_EXPORT).replace("</script", "<\\/script")
     with suppress(IsoflopError, OSError):
         write_checked_json(path, {"script": script})

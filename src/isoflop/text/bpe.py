@@ -1,37 +1,23 @@
-"""Byte-pair encoding learnt by compiled kernels: words counted by GPT-2's split rule, then merged pair by pair.
+"""Byte-pair encoding learnt by compiled kernels: the words of a text merged pair by pair.
 
 The merges are those of tokenizers' trainer (Sennrich, Haddow & Birch 2016; of pairs that are equally frequent the one
-of smaller ids comes first), in a third of its time: words are found by a walk over bytes instead of by an expression.
+of smaller ids comes first), in a third of its time.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from heapq import heappop, heappush
 from typing import NamedTuple
-from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import character_at, compiled
-from isoflop.text.hashing import BASE, EMPTY, Hashes, extended, mixed
+from isoflop.text.characters import compiled
+from isoflop.text.hashing import BASE, FREE, Hashes, Small, longer, mixed, number_of, table_of, wider
 from isoflop.text.texts import Texts
+from isoflop.text.words import ROOM, Numbers, count_words
 
-LETTER, NUMBER, SPACE, OTHER = 0, 1, 2, 3
-_KNOWN = 0x20000
-"""Characters whose class is looked up; beyond are rare ideographs, which are letters, and what nobody writes."""
-_IDEOGRAPHS_END = 0x323B0
-_SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-_BLANK, _APOSTROPHE = ord(" "), ord("'")
-_S, _T, _M, _D, _R, _E, _V, _L = map(ord, "stmdrevl")
-_FREE = np.int32(-1)
 _COUNT, _STEP, _NODE = 0, 1, 2
-_ROOM = 1 << 17
-"""Keys of a new table; more than there are pairs of bytes."""
-
-Numbers = NDArray[np.int64]
-Small = NDArray[np.int32]
 
 
 class _Pairs(NamedTuple):
@@ -80,83 +66,6 @@ def learn_merges(texts: Texts, byte_ids: Numbers, num_ids: int) -> Numbers:
     return merges
 
 
-def count_words(texts: Texts) -> tuple[Numbers, Numbers, Numbers]:
-    """Of every different word: the byte at which it stands first, its bytes, and how often it stands anywhere."""
-    starts, lengths, counts = _count(texts.data, texts.offsets, classes())
-    return starts, lengths, counts
-
-
-@cache
-def classes() -> NDArray[np.uint8]:
-    """[_KNOWN]: the class of every code point, by the interpreter's Unicode database."""
-    major = np.array([category(chr(code))[0] for code in range(_KNOWN)])
-    found = np.full(_KNOWN, OTHER, dtype=np.uint8)
-    found[major == "L"] = LETTER
-    found[major == "N"] = NUMBER
-    found[[ord(space) for space in _SPACES]] = SPACE
-    return found
-
-
-@compiled
-def _class_of(table: NDArray[np.uint8], code: int) -> int:
-    if code < _KNOWN:
-        return np.int64(table[code])  # type: ignore[return-value]
-    return LETTER if code < _IDEOGRAPHS_END else OTHER
-
-
-@compiled
-def word_end(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.uint8]) -> int:
-    """Where the word ends that begins at byte ``start``; the text ends at ``end``.
-
-    's|'t|'re|'ve|'m|'ll|'d| ?L+| ?N+| ?[^sLN]+|s+(?!S)|s+ with s, S, L, N for spaces, others, letters, numbers.
-    """
-    first = data[start]
-    if first == _APOSTROPHE:
-        second = data[start + 1] if start + 1 < end else 0
-        third = data[start + 2] if start + 2 < end else 0
-        if second in (_S, _T, _M, _D):
-            return start + 2
-        if (third == _E and second in (_R, _V)) or (second == _L and third == _L):
-            return start + 3
-    code, i = character_at(data, start)
-    kind = _class_of(table, code)
-    if first == _BLANK and i < end:
-        code, after = character_at(data, i)
-        if _class_of(table, code) != SPACE:
-            kind, i = _class_of(table, code), after
-    last = start
-    while i < end:
-        code, after = character_at(data, i)
-        if _class_of(table, code) != kind:
-            break
-        last, i = i, after
-    return last if kind == SPACE and start < last and i < end else i  # the next word takes the last of many spaces
-
-
-@compiled
-def _count(data: NDArray[np.uint8], offsets: Numbers, table: NDArray[np.uint8]) -> tuple[Numbers, Numbers, Numbers]:
-    slots, keys = _table(_ROOM)
-    starts, lengths, counts = np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
-    num_words = 0
-    for d in range(len(offsets) - 1):
-        i = offsets[d]
-        while i < offsets[d + 1]:
-            after = word_end(data, i, offsets[d + 1], table)
-            key = EMPTY
-            for k in range(i, after):
-                key = extended(key, np.int64(data[k]))
-            word = _number(slots, keys, num_words, key)
-            if word == num_words:
-                starts[word], lengths[word], counts[word] = i, after - i, 0
-                num_words += 1
-                if num_words == len(keys):
-                    slots, keys = _wider(keys, num_words)
-                    starts, lengths, counts = _longer(starts), _longer(lengths), _longer(counts)
-            counts[word] += 1
-            i = after
-    return starts[:num_words], lengths[:num_words], counts[:num_words]
-
-
 @compiled
 def _spell(data: NDArray[np.uint8], starts: Numbers, lengths: Numbers, byte_ids: Numbers, ids: Small) -> None:
     """The words' bytes as ids, one word behind the other."""
@@ -187,14 +96,14 @@ def _merges(
     merges, num_merges = np.empty((num_ids, 2), np.int64), 0
     while next_id < num_ids and heap:
         negative, a, b, chain = heappop(heap)
-        count = pairs.known[_number(pairs.slots, pairs.keys, pairs.filled[0], _key(a, b)), _COUNT]
+        count = pairs.known[number_of(pairs.slots, pairs.keys, pairs.filled[0], _key(a, b)), _COUNT]
         if count != -negative:
             heappush(heap, (-count, a, b, chain))
             continue
         if count < 1:
             break
         spelling = spellings[a] * factors[b] + spellings[b]
-        new = _number(spelt, spellings, next_id, spelling)
+        new = number_of(spelt, spellings, next_id, spelling)
         if new == next_id:
             factors[new] = factors[a] * factors[b]
             next_id += 1
@@ -233,7 +142,7 @@ def _merge_all(
     after: _Neighbours,
 ) -> None:
     """Puts ``new`` for every ``a`` before a ``b`` in all words of a chain, and notes what stands beside it."""
-    while chain != _FREE:
+    while chain != FREE:
         word = np.int64(pairs.words[chain])
         out, i, end = begins[word], begins[word], ends[word]
         while i < end:
@@ -254,7 +163,7 @@ def _merge_all(
 @compiled
 def _meet(neighbours: _Neighbours, pairs: _Pairs, x: int, word: int, count: int) -> None:
     if neighbours.counts[x] == 0:
-        neighbours.found[neighbours.filled[0]], neighbours.chains[x] = x, _FREE
+        neighbours.found[neighbours.filled[0]], neighbours.chains[x] = x, FREE
         neighbours.filled[0] += 1
     neighbours.counts[x] += count
     neighbours.chains[x] = _linked(pairs, word, neighbours.chains[x])
@@ -270,9 +179,9 @@ def _forget(neighbours: _Neighbours) -> None:
 @compiled
 def _known(pairs: _Pairs, a: int, b: int, count: int) -> int:
     """The number of a pair, which stands in the text so many times more, or less."""
-    number = _number(pairs.slots, pairs.keys, pairs.filled[0], _key(a, b))
+    number = number_of(pairs.slots, pairs.keys, pairs.filled[0], _key(a, b))
     if number == pairs.filled[0]:
-        pairs.known[number, _COUNT], pairs.known[number, _STEP] = 0, _FREE
+        pairs.known[number, _COUNT], pairs.known[number, _STEP] = 0, FREE
         pairs.filled[0] += 1
     pairs.known[number, _COUNT] += count
     return number
@@ -281,7 +190,7 @@ def _known(pairs: _Pairs, a: int, b: int, count: int) -> int:
 @compiled
 def _make_fresh(pairs: _Pairs, number: int, step: int) -> None:
     if pairs.known[number, _STEP] != step:
-        pairs.known[number, _STEP], pairs.known[number, _NODE] = step, _FREE
+        pairs.known[number, _STEP], pairs.known[number, _NODE] = step, FREE
         pairs.fresh[pairs.filled[2]] = number
         pairs.filled[2] += 1
 
@@ -290,9 +199,9 @@ def _make_fresh(pairs: _Pairs, number: int, step: int) -> None:
 def _join(pairs: _Pairs, number: int, chain: int, step: int) -> None:
     """That a pair came to stand in the words of a chain; in others too, where it is ``new`` twice."""
     _make_fresh(pairs, number, step)
-    if pairs.known[number, _NODE] != _FREE:
+    if pairs.known[number, _NODE] != FREE:
         first = chain
-        while pairs.links[first] != _FREE:
+        while pairs.links[first] != FREE:
             first = pairs.links[first]
         pairs.links[first] = pairs.known[number, _NODE]
     pairs.known[number, _NODE] = chain
@@ -301,7 +210,7 @@ def _join(pairs: _Pairs, number: int, chain: int, step: int) -> None:
 @compiled
 def _linked(pairs: _Pairs, word: int, last: int) -> int:
     """The last node of a chain that ended with ``last``, now that it has the word."""
-    if last != _FREE and pairs.words[last] == word:
+    if last != FREE and pairs.words[last] == word:
         return np.int64(last)  # type: ignore[return-value]
     node = pairs.filled[1]
     pairs.words[node], pairs.links[node] = word, last
@@ -329,10 +238,10 @@ def _key(a: int, b: int) -> np.uint64:
 @compiled
 def _no_pairs(num_symbols: int, num_ids: int) -> _Pairs:
     """A word's every symbol is merged at most once, which makes two nodes beside the first one."""
-    slots, keys = _table(_ROOM)
+    slots, keys = table_of(ROOM)
     words, links = np.empty(3 * num_symbols, np.int32), np.empty(3 * num_symbols, np.int32)
-    fresh, filled = np.empty(_ROOM + 2 * num_ids, np.int64), np.zeros(3, np.int64)
-    return _Pairs(slots, keys, np.empty((_ROOM, 3), np.int64), words, links, fresh, filled)
+    fresh, filled = np.empty(ROOM + 2 * num_ids, np.int64), np.zeros(3, np.int64)
+    return _Pairs(slots, keys, np.empty((ROOM, 3), np.int64), words, links, fresh, filled)
 
 
 @compiled
@@ -344,8 +253,8 @@ def _no_neighbours(num_ids: int) -> _Neighbours:
 @compiled
 def _with_room(pairs: _Pairs, num_new: int) -> _Pairs:
     while pairs.filled[0] + num_new > len(pairs.keys):
-        slots, keys = _wider(pairs.keys, pairs.filled[0])
-        known = _longer(pairs.known.ravel()).reshape(-1, 3)
+        slots, keys = wider(pairs.keys, pairs.filled[0])
+        known = longer(pairs.known.ravel()).reshape(-1, 3)
         pairs = _Pairs(slots, keys, known, pairs.words, pairs.links, pairs.fresh, pairs.filled)
     return pairs
 
@@ -354,44 +263,9 @@ def _with_room(pairs: _Pairs, num_new: int) -> _Pairs:
 def _spellings(byte_ids: Numbers, num_ids: int) -> tuple[Small, Hashes, Hashes]:
     """A table of ids by what they spell, polynomials over bytes (`hashing`), and the factors that stand for lengths."""
     room = 1 << 17  # more than the largest vocabulary
-    slots, spellings = _table(room)
+    slots, spellings = table_of(room)
     factors = np.empty(room, np.uint64)
     for byte in range(len(byte_ids)):
-        _number(slots, spellings, byte_ids[byte], mixed(np.uint64(byte + 1)))
+        number_of(slots, spellings, byte_ids[byte], mixed(np.uint64(byte + 1)))
         factors[byte_ids[byte]] = BASE
     return slots, spellings, factors
-
-
-@compiled
-def _table(room: int) -> tuple[Small, Hashes]:
-    """For so many keys: slots for their numbers, and the keys by number."""
-    return np.full(2 * room, _FREE, np.int32), np.empty(room, np.uint64)
-
-
-@compiled
-def _number(slots: Small, keys: Hashes, count: int, key: np.uint64) -> int:
-    """Of a key; one that the table has not gets the number ``count``."""
-    mask = len(slots) - 1
-    slot = np.int64(mixed(key) & np.uint64(mask))
-    while slots[slot] != _FREE and keys[slots[slot]] != key:
-        slot = (slot + 1) & mask
-    if slots[slot] == _FREE:
-        slots[slot], keys[count] = count, key
-    return int(slots[slot])
-
-
-@compiled
-def _wider(keys: Hashes, count: int) -> tuple[Small, Hashes]:
-    """The table with room for twice as many."""
-    slots, more = _table(2 * len(keys))
-    for number in range(count):
-        _number(slots, more, number, keys[number])
-    return slots, more
-
-
-@compiled
-def _longer(values: Numbers) -> Numbers:
-    more = np.empty(2 * len(values), np.int64)
-    for i in range(len(values)):  # a slice compiles for seconds
-        more[i] = values[i]
-    return more

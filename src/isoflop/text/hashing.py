@@ -1,4 +1,4 @@
-"""Hashes of words and of runs of words, and a set of them, for compiled kernels.
+"""Hashes of words and of runs of words, a set of them, and a table that numbers them, for compiled kernels.
 
 Words are hashed a character at a time (FNV-1a: Fowler, Noll & Vo), runs of n words by a polynomial over their hashes
 (Karp & Rabin 1987) modulo 2^64, so that each costs one multiplication whatever n is. Two different runs of one document
@@ -18,6 +18,9 @@ BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 Hashes = NDArray[np.uint64]
+Small = NDArray[np.int32]
+FREE = np.int32(-1)
+"""A slot without a key."""
 
 
 @compiled
@@ -74,6 +77,42 @@ def seen_before(keys: Hashes, stamps: NDArray[np.int64], mask: int, stamp: int, 
         return True
     stamps[slot], keys[slot] = stamp, key
     return False
+
+
+@compiled
+def table_of(room: int) -> tuple[Small, Hashes]:
+    """For up to ``room`` keys, a power of two: slots for their numbers, and the keys by number."""
+    return np.full(2 * room, FREE, np.int32), np.empty(room, np.uint64)
+
+
+@compiled
+def number_of(slots: Small, keys: Hashes, count: int, key: np.uint64) -> int:
+    """Of a key; one that the table has not gets the number ``count``."""
+    mask = len(slots) - 1
+    slot = np.int64(mixed(key) & np.uint64(mask))
+    while slots[slot] != FREE and keys[slots[slot]] != key:
+        slot = (slot + 1) & mask
+    if slots[slot] == FREE:
+        slots[slot], keys[count] = count, key
+    return int(slots[slot])
+
+
+@compiled
+def wider(keys: Hashes, count: int) -> tuple[Small, Hashes]:
+    """The table with room for twice as many."""
+    slots, more = table_of(2 * len(keys))
+    for number in range(count):
+        number_of(slots, more, number, keys[number])
+    return slots, more
+
+
+@compiled
+def longer(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """With room for twice as many."""
+    more = np.empty(2 * len(values), np.int64)
+    for i in range(len(values)):  # a slice compiles for seconds
+        more[i] = values[i]
+    return more
 
 
 def hash_of(word: str) -> np.uint64:
