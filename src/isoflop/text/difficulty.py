@@ -14,13 +14,15 @@ import numpy as np
 
 from isoflop.core.executor import Executor
 from isoflop.text.document import Document
-from isoflop.text.parts import spread
+from isoflop.text.parts import each, spread
 
 _NUM_CLASSES = 128
 """The 127 most frequent bytes, and all others together: the counts fit into 16 MB."""
 _PRIOR_COUNT = 0.02
 _NUM_WINDOWS, _WINDOW_BYTES = 8, 8_192
 _COUNTED_BYTES = 16_000_000
+_NUM_BLOCKS = 4
+"""Of at most 4 MB, counted at a time."""
 
 
 def difficulties(
@@ -37,7 +39,7 @@ def difficulties(
         for index, text in zip(part, texts, strict=True):
             samples[index] = text
     classes = _byte_classes(samples)
-    model = _trigrams_of(samples, classes)
+    model = _trigrams_of(samples, classes, executor)
     levels = np.empty(len(documents))
     for part, found in spread(partial(_levels, classes, model), documents, executor):
         levels[part] = found
@@ -94,14 +96,23 @@ class _Trigrams:
         return bits
 
 
-def _trigrams_of(samples: list[bytes], classes: bytes) -> _Trigrams:
+def _trigrams_of(samples: list[bytes], classes: bytes, executor: Executor | None) -> _Trigrams:
     counts = np.zeros(_NUM_CLASSES**3, dtype=np.int64)
-    for block in _blocks(samples):
-        counts += np.bincount(_trigrams(block.translate(classes)), minlength=len(counts))
+    blocks = list(_blocks(samples))
+    parts = [blocks[first : first + _NUM_BLOCKS] for first in range(0, len(blocks), _NUM_BLOCKS)]
+    for seen, times in each(partial(_counts, classes), parts, executor):
+        counts[seen] += times
     table = counts.reshape(-1, _NUM_CLASSES) + _PRIOR_COUNT
     bits = (np.log2(table.sum(axis=1, keepdims=True)) - np.log2(table)).astype(np.float32)
     seen = np.flatnonzero(counts).astype(np.int32)
     return _Trigrams(seen, bits.ravel()[seen], bits.max(axis=1))
+
+
+def _counts(classes: bytes, blocks: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """The trigrams that occur within blocks, and how often."""
+    counts = np.bincount(np.concatenate([_trigrams(block.translate(classes)) for block in blocks]))
+    seen = np.flatnonzero(counts)
+    return seen, counts[seen]
 
 
 def _mean_bits(classed: bytes, bits: np.ndarray) -> float:

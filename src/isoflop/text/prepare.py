@@ -19,6 +19,7 @@ from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
 from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.pack import TOKENS, open_documents, open_split, write_splits
+from isoflop.text.parts import each
 from isoflop.text.read import Inputs, Reading, fingerprint, read
 from isoflop.text.split import Partition, split
 from isoflop.text.tokenizer import (
@@ -86,6 +87,7 @@ def prepare(
         progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding"),
     )
     manifest = _manifest(inputs, reading, partition, splits, tokenizer, out)
+    manifest = replace(manifest, warnings=[*manifest.warnings, *_lossy(tokenizer, partition.val, executor)])
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
@@ -170,23 +172,29 @@ def _manifest(
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
-        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"]), *_lossy(tokenizer, partition.val)],
+        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"])],
     )
 
 
-def _lossy(tokenizer: Tokenizer, documents: list[Document]) -> list[StudyWarning]:
+def _lossy(tokenizer: Tokenizer, documents: list[Document], executor: Executor | None) -> list[StudyWarning]:
     """A tokenizer from elsewhere may not give a text back as it was."""
-    first = [documents[index].data for index in reading_order(documents)[:_NUM_GIVEN_BACK]]
-    texts = [data[:_BYTES_GIVEN_BACK].decode(errors="ignore") for data in first]
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    found = tokenizer.decode_batch([encoding.ids for encoding in encodings], skip_special_tokens=False)
-    num_changed = sum(a != b for a, b in zip(texts, found, strict=True))
+    first = [documents[index] for index in reading_order(documents)[:_NUM_GIVEN_BACK]]
+    (num_changed,) = each(partial(_num_changed, tokenizer.to_str()), [first], executor)
     if not num_changed:
         return []
     what = (
-        f"the tokenizer changes {num_changed} of {len(texts)} documents: bits per byte are of what it keeps of a text"
+        f"the tokenizer changes {num_changed} of {len(first)} documents: bits per byte are of what it keeps of a text"
     )
     return [StudyWarning("lossy_tokenizer", what)]
+
+
+def _num_changed(serialized: str, documents: list[Document]) -> int:
+    """Documents whose beginnings do not come back as they were."""
+    tokenizer = parse_tokenizer(serialized)
+    texts = [document.data[:_BYTES_GIVEN_BACK].decode(errors="ignore") for document in documents]
+    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    found = tokenizer.decode_batch([encoding.ids for encoding in encodings], skip_special_tokens=False)
+    return sum(a != b for a, b in zip(texts, found, strict=True))
 
 
 def _tiny(train: Split) -> list[StudyWarning]:

@@ -23,10 +23,12 @@ from isoflop.text.hashing import Hashes
 from isoflop.text.receipts import Done, Outlet, Piece, Portion, Workshop, key_of
 from isoflop.text.shards import Shelf, column_of_texts, write_numbers
 
-VERSION = 1
+VERSION = 2
 """Another one when results change."""
 PART_BYTES = 1 << 26
 """Shingles that are compared at a time, about."""
+MATCHED_KEYS = 1 << 18
+"""That are compared at a time, about."""
 _SHINGLE_SHARE = 1.4
 """Bytes of shingles a byte of text."""
 _DIGEST, _LENGTH, _BANDS = 0, 1, 2
@@ -56,7 +58,9 @@ def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | 
     keys = [Shelf(signed.folder, shard) for shard in signed.outputs]
     rows = [_DIGEST, *(range(_BANDS, _BANDS + NUM_BANDS) if similar is not None else ())]
     inputs = [shelf.shard.sha256 for shelf in keys]
-    matched = shop.carry_out("match", match, [_piece("match", (keys, row), inputs, row) for row in rows])
+    at_once = max(1, MATCHED_KEYS // sum(shelf.shard.num_documents for shelf in keys))
+    groups = [rows[first : first + at_once] for first in range(0, len(rows), at_once)]
+    matched = shop.carry_out("match", match, [_piece("match", (keys, group), inputs, group) for group in groups])
     found = [Shelf(matched.folder, shard).numbers() for shard in matched.outputs]
     lengths = np.concatenate([shelf.numbers()[_LENGTH] for shelf in keys]).astype(np.int64)
     exact = clusters_of(len(lengths), found[0][lengths[found[0][:, 0]] == lengths[found[0][:, 1]]])
@@ -91,12 +95,21 @@ def sign(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
     yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", np.stack(rows), len(texts))])
 
 
-def match(argument: tuple[Sequence[Shelf], int], outlet: Outlet) -> Iterator[Portion]:
-    """Writes the pairs that agree in one row of keys: each document with the first of its key."""
-    shelves, row = argument
-    keys = np.concatenate([shelf.numbers()[row] for shelf in shelves])
-    documents = np.flatnonzero(keys != _NOBODY) if row >= _BANDS else np.arange(len(keys))
-    yield Portion([write_numbers(outlet.folder, f"{outlet.stem}.npy", stars(keys[documents], documents))])
+def match(argument: tuple[Sequence[Shelf], Sequence[int]], outlet: Outlet) -> Iterator[Portion]:
+    """Writes for each of some rows of keys the pairs that agree in it: each document with the first of its key."""
+    shelves, rows = argument
+    keys = np.concatenate([shelf.numbers()[rows] for shelf in shelves], axis=1)
+    yield Portion(
+        [
+            write_numbers(outlet.folder, f"{outlet.stem}-{row}.npy", _pairs(mine, is_band=row >= _BANDS))
+            for row, mine in zip(rows, keys, strict=True)
+        ]
+    )
+
+
+def _pairs(keys: Hashes, *, is_band: bool) -> Pairs:
+    documents = np.flatnonzero(keys != _NOBODY) if is_band else np.arange(len(keys))
+    return stars(keys[documents], documents)
 
 
 def shingle(argument: tuple[Shelf, Numbers, Numbers, int], outlet: Outlet) -> Iterator[Portion]:
