@@ -1,5 +1,6 @@
 """Every document comes by once, with its own index, wherever it is worked on."""
 
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from isoflop.fleet.local import Local
 from isoflop.text import parts
 from isoflop.text.document import Document
-from isoflop.text.parts import spread
+from isoflop.text.parts import each, spread
 from isoflop.text.shards import Entry, stored, write_shard
 
 TEXTS = [f"text {number} ".encode() * (number + 1) for number in range(9)]
@@ -52,3 +53,15 @@ def test_only_another_process_is_given_whole_shards(
 ) -> None:
     monkeypatch.setattr(parts, "_PART_BYTES", 100)
     assert len(list(spread(_read, on_disk(tmp_path), executor))) == count
+
+
+def test_light_work_stays_here_where_the_executor_is_far() -> None:
+    here = os.getpid()
+    near, far = Local(2), Local(2)
+    far.is_near = False
+    assert set(each(_process, range(4), None)) == set(each(_process, range(4), far)) == {here}
+    assert here not in set(each(_process, range(4), near))
+
+
+def _process(number: int) -> int:
+    return os.getpid()

@@ -53,6 +53,9 @@ class Executor(ABC):
     the first one ended, wherever that is.
     """
 
+    is_near = False
+    """Whether to hand it a second's work pays: nobody else's jobs are waited for."""
+
     @abstractmethod
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
         """A job for each item; they run as there is room."""

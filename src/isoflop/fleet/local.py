@@ -32,6 +32,8 @@ class Local(Executor):
     A thread a process waits for its work, so that one that is killed takes no other's work with it.
     """
 
+    is_near = True
+
     def __init__(self, num_processes: int = 1, folder: Path | None = None) -> None:
         """What jobs print goes to ``folder``; to this process's own output where there is none."""
         self.num_processes, self.folder = num_processes, folder

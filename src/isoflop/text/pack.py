@@ -92,7 +92,7 @@ def write_splits(
         encoded = _encode(out / TOKENS, documents, tokenizer, executor, progress)
         named = _shards(parts, encoded)
         jobs = [(out / name, encoded.of(span)) for name, span in named.items()]
-        shards = dict(each(_write_shard, jobs, executor))
+        shards = dict(map(_write_shard, jobs) if executor is None else executor.map(_write_shard, jobs))
     finally:
         for leftover in out.glob(f"{TOKENS}*"):
             leftover.unlink(missing_ok=True)

@@ -33,8 +33,8 @@ def spread(
 
 
 def each(work: Callable[[T], R], items: Sequence[T], executor: Executor | None) -> Iterable[R]:
-    """What ``work`` makes of the items, in any order: by the executor where there is one, else here."""
-    return map(work, items) if executor is None else executor.map(work, items)
+    """What light ``work`` makes of the items, in any order: by the executor where that is near, else here."""
+    return executor.map(work, items) if executor is not None and executor.is_near else map(work, items)
 
 
 def _numbered(work: Callable[[list[Document]], R], part: tuple[int, list[Document]]) -> tuple[int, R]:

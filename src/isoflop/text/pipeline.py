@@ -27,6 +27,7 @@ from isoflop.text.dedup.near import SIMILAR
 from isoflop.text.dedup.partition import Clusters, find_clusters
 from isoflop.text.gather import Source, gather, pieces
 from isoflop.text.mixture import shares
+from isoflop.text.parts import each
 from isoflop.text.read import nothing_found
 from isoflop.text.receipts import Done, Piece, Workshop
 from isoflop.text.refine import Refinement, families
@@ -162,7 +163,7 @@ def _largest(shelves: Sequence[Shelf], clusters: Clusters, executor: Executor) -
     sizes = np.bincount(clusters.near, minlength=len(clusters.near))
     largest = [first for first in np.argsort(-sizes, kind="stable")[:_NUM_CLUSTERS].tolist() if sizes[first] > 1]
     places = [place_of([shelf.shard for shelf in shelves], first) for first in largest]
-    found = dict(executor.map(_first_of_cluster, [(shelves[number], row) for number, row in places]))
+    found = dict(each(_first_of_cluster, [(shelves[number], row) for number, row in places], executor))
     return int((sizes > 1).sum()), [
         Cluster(int(sizes[first]), *found[shelves[number].shard.file, row])
         for first, (number, row) in zip(largest, places, strict=True)
