@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from isoflop.core.errors import IsoflopError
 from isoflop.core.executor import Executor, Job, R, State, T, called, lost, new_log, value_of
-from isoflop.core.process import spare_collector
 
 _CONTEXT = get_context("forkserver")
 
@@ -153,7 +153,7 @@ def _be_one_of_many() -> None:
     """One thread, for its siblings have the other cores. Ctrl-C reaches every process of a terminal; this one's parent
     ends it, and if it is by dying: the system does not tell, for it was another process that forked this one."""
     os.environ["RAYON_NUM_THREADS"] = "1"
-    spare_collector()
+    gc.freeze()  # what it was forked with is not looked through for cycles
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
