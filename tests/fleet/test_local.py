@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -66,6 +67,17 @@ if __name__ == "__main__":
     foresee("isoflop.text.kernels")
     print(list(Local(2).map(probe.has_kernels, [1, 2, 3])))
 """
+SLOW = """
+import sys, time
+from isoflop.fleet.local import foresee
+if __name__ == "__main__":
+    foresee("slow")
+    print("begun", flush=True)
+    try:
+        time.sleep(120)
+    except KeyboardInterrupt:
+        pass
+"""
 WAITING = """
 import sys
 from isoflop.fleet.local import Local
@@ -80,11 +92,21 @@ def started(folder: Path, program: str, *arguments: str) -> subprocess.Popen[str
     (folder / "main.py").write_text(program)
     environment = os.environ | {"PYTHONPATH": str(folder)}
     command = [sys.executable, str(folder / "main.py"), *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
 
 def test_processes_have_what_was_foreseen(tmp_path: Path) -> None:
     assert started(tmp_path, FORESEEN).communicate(timeout=120)[0].strip() == "[True, True, True]"
+
+
+def test_an_interrupt_while_modules_are_imported_is_told_by_one_process_alone(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(f"import time; open({str(tmp_path / 'at')!r}, 'w').write('1'); time.sleep(2)")
+    parent = started(tmp_path, SLOW)
+    assert awaited(tmp_path / "at") == 1
+    os.killpg(parent.pid, signal.SIGINT)  # as a terminal does
+    assert parent.communicate(timeout=60) == ("begun\n", "")
+    assert parent.returncode == 0
 
 
 def test_processes_end_with_the_one_that_is_killed(tmp_path: Path) -> None:

@@ -20,9 +20,16 @@ _CONTEXT = get_context("forkserver")
 
 
 def foresee(*modules: str) -> None:
-    """Starts what processes are forked from, which imports ``modules`` while this process is busy with other things."""
+    """Starts what processes are forked from, which imports ``modules`` while this process is busy with other things.
+
+    For the main thread: what is started inherits that Ctrl-C is nothing to it, which this process is told for a moment.
+    """
     _CONTEXT.set_forkserver_preload([*modules])
-    forkserver.ensure_running()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Local(Executor):

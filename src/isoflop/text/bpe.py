@@ -92,7 +92,7 @@ def _merges(
     heap = [(np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
     heap.pop()
     _push(heap, pairs)
-    spelt, spellings, factors = _spellings(byte_ids, num_ids)
+    spelt, spellings, factors = _spellings(byte_ids)
     merges, num_merges = np.empty((num_ids, 2), np.int64), 0
     while next_id < num_ids and heap:
         negative, a, b, chain = heappop(heap)
@@ -260,7 +260,7 @@ def _with_room(pairs: _Pairs, num_new: int) -> _Pairs:
 
 
 @compiled
-def _spellings(byte_ids: Numbers, num_ids: int) -> tuple[Small, Hashes, Hashes]:
+def _spellings(byte_ids: Numbers) -> tuple[Small, Hashes, Hashes]:
     """A table of ids by what they spell, polynomials over bytes (`hashing`), and the factors that stand for lengths."""
     room = 1 << 17  # more than the largest vocabulary
     slots, spellings = table_of(room)

@@ -86,8 +86,8 @@ def prepare(
         executor=executor,
         progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding"),
     )
-    manifest = _manifest(inputs, reading, partition, splits, tokenizer, out)
-    manifest = replace(manifest, warnings=[*manifest.warnings, *_lossy(tokenizer, partition.val, executor)])
+    lossy = _lossy(tokenizer, partition.val, executor)
+    manifest = _manifest(inputs, reading, partition, splits, tokenizer, out, lossy)
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))
     return manifest
@@ -152,6 +152,7 @@ def _manifest(
     splits: dict[str, Split],
     tokenizer: Tokenizer,
     out: Path,
+    lossy: list[StudyWarning],
 ) -> CorpusManifest:
     demo = is_demo(inputs)
     dropped = Counter(reading.num_dropped) + Counter(partition.num_dropped)
@@ -172,7 +173,7 @@ def _manifest(
         train=splits["train"],
         val=splits["val"],
         test=splits["test"],
-        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"])],
+        warnings=[*reading.warnings, *partition.warnings, *_tiny(splits["train"]), *lossy],
     )
 
 
