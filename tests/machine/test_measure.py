@@ -40,11 +40,12 @@ def test_on_a_slow_machine_the_largest_shapes_are_left_out(monkeypatch: pytest.M
     monkeypatch.setattr("isoflop.machine.measure.OVERTIME", 0.0)
     shapes = [config(hidden_size=32, num_attention_heads=1), config(), config(hidden_size=96, num_attention_heads=3)]
     machine = measure(shapes, seconds=0.0, side_by_side=None)
-    assert {timing.hidden_size for timing in machine.timings[2:]} == {32, 64}
+    assert {timing.hidden_size for timing in machine.timings[-4:]} == {32, 64} and len(machine.timings) <= 6
 
 
 def test_measuring_uses_every_shape_and_the_faster_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.machine.measure.OVERTIME", 1e9)
+    monkeypatch.setattr("isoflop.machine.measure.SLOW", 0.0)
     asked: list[tuple[ModelConfig, Recipe, str]] = []
 
     def side_by_side(shape: ModelConfig, recipe: Recipe, dtype: str) -> float:
@@ -63,6 +64,13 @@ def test_measuring_uses_every_shape_and_the_faster_type(monkeypatch: pytest.Monk
     assert machine.side_by_side_gain > 1
     assert set(machine.matmul_flops_per_second) == {"float32", "bfloat16"}
     assert machine.num_cores == usable_cores() and machine.memory_bytes > 1e6
+
+
+def test_a_type_with_slow_products_is_not_trained_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "matmul_peak", lambda dtype, *_: {"float32": 1e11, "bfloat16": 1e9}[dtype])
+    machine = measure([config()], seconds=0.0, side_by_side=None)
+    assert machine.dtype == "float32" and {timing.dtype for timing in machine.timings} == {"float32"}
+    assert machine.matmul_flops_per_second == {"float32": 1e11, "bfloat16": 1e9}
 
 
 def test_one_core_has_no_side_by_side() -> None:
@@ -91,6 +99,18 @@ def test_a_gpu_trains_in_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_products_are_counted() -> None:
     assert matmul_peak("float32", CPU, seconds=0.01) > 1e6
+
+
+@pytest.mark.parametrize(("seconds", "sizes"), [(1.0, [16, 64]), (1e-9, [16])])
+def test_slow_products_are_not_waited_for(seconds: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def rate(dtype: str, device: torch.device, size: int, *, seconds: float) -> float:
+        asked.append(size)
+        return 1e9
+
+    monkeypatch.setattr(measuring, "_product_rate", rate)
+    assert matmul_peak("bfloat16", CPU, seconds=seconds) == 1e9 and asked == sizes
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/cpuinfo is Linux's")

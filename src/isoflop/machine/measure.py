@@ -18,7 +18,9 @@ from isoflop.core.products import Interval, Machine, Recipe, StepTiming, StudyWa
 from isoflop.machine.limits import usable_cores, usable_memory
 from isoflop.machine.nvml import EnergyCounter
 from isoflop.machine.power import detect_power
+from isoflop.machine.throughput import shape_of
 from isoflop.model.config import ModelConfig
+from isoflop.model.count import flops_per_token
 
 if TYPE_CHECKING:
     from isoflop.train.ranks import Ranks
@@ -26,9 +28,12 @@ if TYPE_CHECKING:
 
 MATMUL_SIZE = 1024
 REFERENCE_BATCH_TOKENS = 2048
-MIN_STEPS = 3
-MIN_TIMINGS, OVERTIME = 6, 3.0
-"""Timings that are always taken (two dtypes, two shapes); times the asked seconds after which no more are."""
+WARM_UPS, MIN_STEPS = 2, 3
+MIN_SHAPES, OVERTIME = 2, 3.0
+"""Shapes that are always timed; times the asked seconds after which no more are."""
+SLOW = 0.5
+"""Of the best products' rate: types with slower ones are not trained in. A processor without instructions for bfloat16
+(AVX2 alone) makes its products a hundred times as slow as those in float32."""
 NOISY = 0.15
 """Relative spread of step times above which forecasts of time deserve a warning."""
 
@@ -47,14 +52,17 @@ def measure(
     share = seconds / (2 * len(shapes) + 3)
     middle = shapes[len(shapes) // 2]
     recipe = timing_recipe(middle, REFERENCE_BATCH_TOKENS)
-    contest = {name: time_steps(middle, recipe, dtype=name, device=device, seconds=share) for name in peaks}
+    quick = [name for name, peak in peaks.items() if peak >= SLOW * max(peaks.values())]
+    contest = {name: time_steps(middle, recipe, dtype=name, device=device, seconds=share) for name in quick}
     dtype = min(contest, key=lambda name: contest[name].seconds)
     timings = list(contest.values())
-    for config in shapes:
-        if len(timings) >= MIN_TIMINGS and time.monotonic() - started > OVERTIME * seconds:
-            break  # a slow or busy machine: the largest shapes are extrapolated
+    for number, config in enumerate(shapes):
         for batch in (REFERENCE_BATCH_TOKENS // 4, REFERENCE_BATCH_TOKENS * 2):
-            timings.append(time_steps(config, timing_recipe(config, batch), dtype=dtype, device=device, seconds=share))
+            wanted = timing_recipe(config, batch)
+            ends = time.monotonic() - started + _expected_seconds(config, wanted, timings[-1])
+            if number >= MIN_SHAPES and ends > OVERTIME * seconds:
+                continue  # a slow or busy machine: the largest steps are extrapolated
+            timings.append(time_steps(config, wanted, dtype=dtype, device=device, seconds=share))
     gpu_watts = counter.joules().scaled(1 / (time.monotonic() - counted_from)) if counter else None
     gain = 1.0
     if side_by_side is not None:
@@ -76,6 +84,13 @@ def measure(
         power=replace(detect_power(), gpu_watts=gpu_watts),
         warnings=list(_warnings(noise, device, gpu_watts)),
     )
+
+
+def _expected_seconds(config: ModelConfig, recipe: Recipe, last: StepTiming) -> float:
+    """That the least of timing takes, at the speed of the ``last`` one's products."""
+    before = last.batch_tokens * flops_per_token(shape_of(last), context=last.context)
+    now = recipe.batch_tokens * flops_per_token(config, context=recipe.context)
+    return (WARM_UPS + MIN_STEPS) * last.seconds * now / before
 
 
 def _warnings(noise: float, device: torch.device, gpu_watts: Interval | None) -> Iterator[StudyWarning]:
@@ -113,12 +128,18 @@ def cpu_name() -> str:
 
 
 def matmul_peak(dtype: str, device: torch.device, *, seconds: float = 0.25) -> float:
-    """FLOP/s of a square product with all threads: the median of repeated products for about ``seconds``."""
-    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
+    """FLOP/s of a square product with all threads: the median of repeated products for about ``seconds``, or of smaller
+    ones where the products are so slow that none of full size would end by then."""
     size = MATMUL_SIZE if device.type == "cpu" else 8 * MATMUL_SIZE
+    rate = _product_rate(dtype, device, size // 4, seconds=0.0)
+    slow = 2 * size**3 / rate > seconds
+    return rate if slow else _product_rate(dtype, device, size, seconds=seconds)
+
+
+def _product_rate(dtype: str, device: torch.device, size: int, *, seconds: float) -> float:
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[dtype]
     a = torch.randn(size, size, device=device).to(kind)
-    times = _repeat(lambda: a @ a, device, seconds=seconds)
-    return 2 * size**3 / float(np.median(times))
+    return 2 * size**3 / float(np.median(_repeat(lambda: a @ a, device, seconds=seconds)))
 
 
 def timing_recipe(config: ModelConfig, batch_tokens: int) -> Recipe:
@@ -187,7 +208,7 @@ def time_steps(
 
 def _repeat(work: Callable[[], object], device: torch.device, *, seconds: float) -> list[float]:
     """Times of single calls, two warm-up calls left out."""
-    for _ in range(2):
+    for _ in range(WARM_UPS):
         work()
     times: list[float] = []
     end = time.perf_counter() + seconds
