@@ -112,7 +112,7 @@ def divided(out: Path, seed: int) -> tuple[dict[str, list[bytes]], Path]:
 def bits(study: Study, documents: list[bytes]) -> Any:
     """Bits per byte of the study's model on the documents, with an interval."""
     tokenizer = open_tokenizer(study.corpus, study.manifest)
-    encoded = encoder_of(tokenizer.to_str(), fast=is_fast_right(tokenizer, documents))(documents)
+    encoded = encoder_of(tokenizer.to_str(), fast=is_fast_right(tokenizer.to_str(), documents))(documents)
     table = np.array([[len(ids), len(data)] for ids, data in zip(encoded, documents, strict=True)])
     context = study.plan.recipe.context
     scores = score_documents(

@@ -56,11 +56,12 @@ def test_more_pairs_and_words_than_a_table_holds_at_first() -> None:
     letters = generator.integers(ord("a"), ord("z") + 1, (200_000, 6), dtype=np.uint8)
     text = b" ".join(bytes(row) for row in letters)
     whole = Texts.of([text])
-    assert len(count_words(whole)[0]) > 1 << 17
-    merges = learn_merges(whole, np.arange(256), 2_256)
+    words = count_words(whole)
+    assert len(words.counts) > 1 << 17
+    merges = learn_merges(words, np.arange(256), 2_256)
     assert merges.shape == (2_000, 2) and len(np.unique(merges, axis=0)) == 2_000
 
 
 def test_nothing_to_learn() -> None:
-    assert len(learn_merges(Texts.of([]), np.arange(256), 300)) == 0
-    assert len(learn_merges(Texts.of([b"a"]), np.arange(256), 300)) == 0
+    assert len(learn_merges(count_words(Texts.of([])), np.arange(256), 300)) == 0
+    assert len(learn_merges(count_words(Texts.of([b"a"])), np.arange(256), 300)) == 0

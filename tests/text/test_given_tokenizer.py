@@ -51,7 +51,7 @@ def test_what_other_models_do_to_a_text_is_left_out(tmp_path: Path) -> None:
     tokenizer = read_tokenizer(like_llama(tmp_path / "tokenizer.json"))
     assert end_of_text(tokenizer) == "</s>" and end_of_text_id(tokenizer) == 2 and not splits_like_gpt2(tokenizer)
     documents = [text.encode() for text in TEXTS]
-    found = encoder_of(tokenizer.to_str(), fast=is_fast_right(tokenizer, documents))(documents)
+    found = encoder_of(tokenizer.to_str(), fast=is_fast_right(tokenizer.to_str(), documents))(documents)
     assert [tokenizer.decode(ids[:-1].tolist(), skip_special_tokens=False) for ids in found] == TEXTS
     for ids in found:
         assert ids[-1] == 2 and ids.dtype == np.uint16 and 1 not in ids and 2 not in ids[:-1]

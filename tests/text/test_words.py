@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
 from isoflop.text.texts import Texts
-from isoflop.text.words import classes, count_words
+from isoflop.text.words import Words, classes, count_words, joined
 
 SPLIT = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 PIECES = [
@@ -40,17 +40,27 @@ def words_of(texts: list[str]) -> Counter[str]:
     return Counter(text[start:end] for text in texts for _, (start, end) in SPLIT.pre_tokenize_str(text) if end > start)
 
 
-def counted(texts: list[str]) -> Counter[str]:
-    whole = Texts.of([text.encode() for text in texts])
-    found = zip(*(column.tolist() for column in count_words(whole)), strict=True)
-    return Counter({bytes(whole.data[start : start + size]).decode(): count for start, size, count in found})
+def counted(words: Words) -> Counter[str]:
+    """Which it finds twice where a word is told twice."""
+    found = list(zip(map(bytes.decode, words.texts), words.counts.tolist(), strict=True))
+    assert len(dict(found)) == len(found)
+    return Counter(dict(found))
+
+
+def of(texts: list[str]) -> Words:
+    return count_words(Texts.of([text.encode() for text in texts]))
 
 
 @settings(deadline=None)
 @given(TEXTS)
 def test_words_are_those_of_tokenizers(texts: list[str]) -> None:
     known = [text for text in texts if all(unicodedata.category(character) != "Cn" for character in text)]
-    assert counted(known) == words_of(known)
+    assert counted(of(known)) == words_of(known)
+    assert counted(joined([of(known[::2]), of([]), of(known[1::2])])) == words_of(known)
+
+
+def test_of_no_texts_there_are_no_words() -> None:
+    assert not counted(joined([]))
 
 
 def test_every_character_of_the_interpreter_is_of_the_class_that_tokenizers_gives_it() -> None:

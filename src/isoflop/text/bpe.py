@@ -10,12 +10,10 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isoflop.text.characters import compiled
 from isoflop.text.hashing import BASE, FREE, Hashes, Small, longer, mixed, number_of, table_of, wider
-from isoflop.text.texts import Texts
-from isoflop.text.words import ROOM, Numbers, count_words
+from isoflop.text.words import ROOM, Numbers, Words
 
 _COUNT, _STEP, _NODE = 0, 1, 2
 
@@ -53,27 +51,16 @@ class _Neighbours(NamedTuple):
     """[1]: and how many."""
 
 
-def learn_merges(texts: Texts, byte_ids: Numbers, num_ids: int) -> Numbers:
+def learn_merges(words: Words, byte_ids: Numbers, num_ids: int) -> Numbers:
     """[merges, 2]: the ids of the pairs to merge, one after another until there are ``num_ids`` ids or no pair is left.
 
     ``byte_ids`` [256] are those of single bytes; merges make the ids behind the largest of them, in their order.
     """
-    starts, lengths, counts = count_words(texts)
-    ends = np.cumsum(lengths)
-    ids = np.empty(ends[-1] if len(ends) else 0, dtype=np.int32)
-    _spell(texts.data, starts, lengths, byte_ids, ids)
-    merges: Numbers = _merges(ids, ends - lengths, ends, counts, byte_ids, int(byte_ids.max()) + 1, num_ids)
+    ids, bounds = byte_ids[words.texts.data].astype(np.int32), words.texts.offsets
+    begins, ends = bounds[:-1], bounds[1:].copy()  # words become shorter
+    next_id = int(byte_ids.max()) + 1
+    merges: Numbers = _merges(ids, begins, ends, words.counts, byte_ids, next_id, num_ids)
     return merges
-
-
-@compiled
-def _spell(data: NDArray[np.uint8], starts: Numbers, lengths: Numbers, byte_ids: Numbers, ids: Small) -> None:
-    """The words' bytes as ids, one word behind the other."""
-    i = 0
-    for word in range(len(starts)):
-        for k in range(starts[word], starts[word] + lengths[word]):
-            ids[i] = byte_ids[data[k]]
-            i += 1
 
 
 @compiled

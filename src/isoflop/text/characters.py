@@ -12,6 +12,7 @@ from unicodedata import category, normalize
 
 import numpy as np
 from numba import njit
+from numba.core import entrypoints
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ control character (Unicode categories P, S, C)."""
 PLANE = 0x10000
 _IDEOGRAPHS = 0x20000, 0x40000
 _BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+entrypoints._already_initialized = True
+"""Or numba would import what other packages add to it, such as awkward: .4 s, for nothing that is used here."""
 REMOVED = 0
 """What a character becomes that comparisons leave out."""
 

@@ -11,6 +11,7 @@ from isoflop.text.dedup.near import BAND_ROWS, NUM_BANDS, band_keys, jaccard
 from isoflop.text.quality.statistics import statistics
 from isoflop.text.shapes import shapes
 from isoflop.text.texts import Texts, strings
+from isoflop.text.words import count_words, joined
 
 
 def _load() -> None:
@@ -20,7 +21,7 @@ def _load() -> None:
     shapes(read)
     band_keys(signatures(stored), NUM_BANDS, BAND_ROWS)
     jaccard(shingles(stored, 0), np.zeros(0, dtype=np.uint64))
-    learn_merges(read, np.arange(256), 256)
+    learn_merges(joined([count_words(read)]), np.arange(256), 256)
 
 
 _load()

@@ -22,7 +22,6 @@ from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.encode import encoder_of, ids_dtype, is_fast_right
 from isoflop.text.parts import each, spread
-from isoflop.text.tokenizer import parse_tokenizer
 
 SHARD_TOKENS = 1 << 26
 """A shard ends with the first document that takes it to this many tokens (128 MB)."""
@@ -115,7 +114,8 @@ def _encode(
     files: list[Path] = []
     num_encoded, total = 0, max(num_bytes(documents), 1)
     serialized, first = tokenizer.to_str(), next(_batches(documents), [])
-    (fast,) = each(partial(_is_fast_right, serialized), [[documents[index] for index in first]], executor)
+    halves = [[documents[index] for index in first[half::2]] for half in (0, 1)]  # one for each of two processes
+    fast = all(list(each(partial(_is_fast_right, serialized), halves, executor)))
     work, dtype = partial(_encode_part, path, serialized, fast), np.dtype(ids_dtype(tokenizer))
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def _encode(
 
 
 def _is_fast_right(serialized: str, documents: list[Document]) -> bool:
-    return is_fast_right(parse_tokenizer(serialized), [document.data for document in documents])
+    return is_fast_right(serialized, [document.data for document in documents])
 
 
 def _cut_off(file: Path) -> CorruptFileError:

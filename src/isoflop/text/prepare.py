@@ -72,6 +72,7 @@ def prepare(
     partition = split(reading.documents, seed=seed, executor=executor)
     tell(_READ_SHARE, "training the tokenizer")
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
+    lossy = [] if tokenizer is None else _lossy(tokenizer, partition.val, executor)
     if tokenizer is None:
         size = sum(map(num_bytes, parts.values()))
         train = partial(train_tokenizer, partition.train, kernels=kernels, executor=executor)
@@ -86,7 +87,6 @@ def prepare(
         executor=executor,
         progress=lambda share: tell(_TRAINED_SHARE + (1 - _TRAINED_SHARE) * share, "encoding"),
     )
-    lossy = _lossy(tokenizer, partition.val, executor)
     manifest = _manifest(inputs, reading, partition, splits, tokenizer, out, lossy)
     manifest = manifest if sources is None else replace(manifest, sources=sources)
     write_checked_json(out / MANIFEST, codec.encode(manifest))

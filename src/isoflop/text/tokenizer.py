@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -17,6 +18,10 @@ from isoflop.core.executor import Executor
 from isoflop.text.document import Document, num_bytes, reading_order
 from isoflop.text.parts import each, spread
 
+if TYPE_CHECKING:
+    from isoflop.text.words import Words
+
+R = TypeVar("R")
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TEXT_ID = 0
 """In a vocabulary of ours."""
@@ -55,11 +60,10 @@ def train_tokenizer(
     Raises `TextError` for a size outside [257, 65536].
     """
     require_vocab_size(vocab_size)
-    texts = sample(documents, _SAMPLE_BYTES, executor)
-    return plain(_by_kernels(texts, vocab_size, executor) if kernels else _by_tokenizers(texts, vocab_size))
+    return plain((_by_kernels if kernels else _by_tokenizers)(documents, vocab_size, executor))
 
 
-def _by_tokenizers(texts: list[str], vocab_size: int) -> Tokenizer:
+def _by_tokenizers(documents: list[Document], vocab_size: int, executor: Executor | None) -> Tokenizer:
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -67,20 +71,19 @@ def _by_tokenizers(texts: list[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(sample(documents, _SAMPLE_BYTES), trainer)
     return tokenizer
 
 
-def _by_kernels(texts: list[str], vocab_size: int, executor: Executor | None) -> Tokenizer:
-    from isoflop.text.bpe import learn_merges
-    from isoflop.text.texts import Texts
-
+def _by_kernels(documents: list[Document], vocab_size: int, executor: Executor | None) -> Tokenizer:
+    """Words are counted where the documents are read."""
+    parts = [part for _, part in _sampled(_words, documents, _SAMPLE_BYTES, executor)]
     letters = _letters()
     words = [END_OF_TEXT, *sorted(letters)]
     vocab = {word: index for index, word in enumerate(words)}
     merges = []
-    learn = partial(learn_merges, byte_ids=np.array([vocab[letter] for letter in letters]), num_ids=vocab_size)
-    (learnt,) = each(learn, [Texts.of([text.encode() for text in texts])], executor)
+    learn = partial(_learn, byte_ids=np.array([vocab[letter] for letter in letters]), num_ids=vocab_size)
+    (learnt,) = each(learn, [parts], executor)
     for a, b in learnt.tolist():
         merges.append((words[a], words[b]))
         if vocab.setdefault(words[a] + words[b], len(words)) == len(words):
@@ -197,19 +200,30 @@ def cut_for_encoding(data: bytes) -> list[str]:
     return [*pieces, data[start:].decode()]
 
 
-def sample(documents: Sequence[Document], most_bytes: int, executor: Executor | None = None) -> list[str]:
-    """Every k-th piece of the text, with k such that about ``most_bytes`` are read; by the ``executor`` where there is
-    one."""
+def sample(documents: Sequence[Document], most_bytes: int) -> list[str]:
+    """Every k-th piece of the text, with k such that about ``most_bytes`` are read."""
+    found = {
+        index: pieces
+        for part, texts in _sampled(_pieces, documents, most_bytes)
+        for index, pieces in zip(part, texts, strict=True)
+    }
+    return [text for index in sorted(found) for text in found[index]]
+
+
+def _sampled(
+    work: Callable[[dict[bytes, int], int, list[Document]], R],
+    documents: Sequence[Document],
+    most_bytes: int,
+    executor: Executor | None = None,
+) -> Iterator[tuple[list[int], R]]:
+    """What ``work`` makes of every k-th piece: it is given the first one of each document by its digest, k, and a part
+    of the documents; with their places among those that have such a piece, in reading order."""
     counts = [-(-document.num_bytes // _SAMPLE_PIECE_BYTES) for document in documents]
     step = -(-num_bytes(documents) // most_bytes)
     firsts = [-before % step for before in accumulate(counts, initial=0)]
     chosen = [index for index in reading_order(documents) if firsts[index] < counts[index]]
     by_digest = {documents[index].digest: firsts[index] for index in chosen}
-    found: list[list[str]] = [[] for _ in chosen]
-    for part, pieces in spread(partial(_pieces, by_digest, step), [documents[index] for index in chosen], executor):
-        for place, texts in zip(part, pieces, strict=True):
-            found[place] = texts
-    return [text for texts in found for text in texts]
+    yield from spread(partial(work, by_digest, step), [documents[index] for index in chosen], executor)
 
 
 def _pieces(firsts: dict[bytes, int], step: int, documents: list[Document]) -> list[list[str]]:
@@ -222,3 +236,18 @@ def _pieces(firsts: dict[bytes, int], step: int, documents: list[Document]) -> l
         for document in documents
         for data in (document.data,)
     ]
+
+
+def _words(firsts: dict[bytes, int], step: int, documents: list[Document]) -> Words:
+    from isoflop.text.texts import Texts
+    from isoflop.text.words import count_words
+
+    pieces = _pieces(firsts, step, documents)
+    return count_words(Texts.of([piece.encode() for texts in pieces for piece in texts]))
+
+
+def _learn(parts: list[Words], byte_ids: np.ndarray, num_ids: int) -> np.ndarray:
+    from isoflop.text.bpe import learn_merges
+    from isoflop.text.words import joined
+
+    return learn_merges(joined(parts), byte_ids, num_ids)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from unicodedata import category
 
@@ -25,10 +27,31 @@ ROOM = 1 << 17
 Numbers = NDArray[np.int64]
 
 
-def count_words(texts: Texts) -> tuple[Numbers, Numbers, Numbers]:
-    """Of every different word: the byte at which it stands first, its bytes, and how often it stands anywhere."""
-    starts, lengths, counts = _count(texts.data, texts.offsets, classes())
-    return starts, lengths, counts
+@dataclass(frozen=True)
+class Words:
+    """Words, each once, and how often they stand in a text."""
+
+    texts: Texts
+    counts: Numbers
+    """[words]"""
+
+
+def count_words(texts: Texts) -> Words:
+    """The words of a text in the order in which they first stand there."""
+    return _counted(texts, np.ones(len(texts), dtype=np.int64))
+
+
+def joined(parts: Sequence[Words]) -> Words:
+    """The words of several texts together: a word on its own is one word."""
+    sizes = [np.diff(part.texts.offsets) for part in parts]
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([*sizes, np.zeros(0, dtype=np.int64)]))])
+    data = np.concatenate([*(part.texts.data for part in parts), np.zeros(0, dtype=np.uint8)])
+    return _counted(Texts(data, offsets), np.concatenate([*(part.counts for part in parts), np.zeros(0, np.int64)]))
+
+
+def _counted(texts: Texts, weights: Numbers) -> Words:
+    data, offsets, counts = _count(texts.data, texts.offsets, weights, classes())
+    return Words(Texts(data, offsets), counts)
 
 
 @cache
@@ -79,7 +102,10 @@ def word_end(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.ui
 
 
 @compiled
-def _count(data: NDArray[np.uint8], offsets: Numbers, table: NDArray[np.uint8]) -> tuple[Numbers, Numbers, Numbers]:
+def _count(
+    data: NDArray[np.uint8], offsets: Numbers, weights: Numbers, table: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Numbers, Numbers]:
+    """Each word of a text counts as often as the text's weight says."""
     slots, keys = table_of(ROOM)
     starts, lengths, counts = np.empty(ROOM, np.int64), np.empty(ROOM, np.int64), np.empty(ROOM, np.int64)
     num_words = 0
@@ -97,6 +123,18 @@ def _count(data: NDArray[np.uint8], offsets: Numbers, table: NDArray[np.uint8]) 
                 if num_words == len(keys):
                     slots, keys = wider(keys, num_words)
                     starts, lengths, counts = longer(starts), longer(lengths), longer(counts)
-            counts[word] += 1
+            counts[word] += weights[d]
             i = after
-    return starts[:num_words], lengths[:num_words], counts[:num_words]
+    words, bounds = _gathered(data, starts[:num_words], lengths[:num_words])
+    return words, bounds, counts[:num_words].copy()
+
+
+@compiled
+def _gathered(data: NDArray[np.uint8], starts: Numbers, lengths: Numbers) -> tuple[NDArray[np.uint8], Numbers]:
+    """Pieces of a text one behind the other, and where each begins."""
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    offsets[1:] = np.cumsum(lengths)
+    found = np.empty(offsets[-1], np.uint8)
+    for word in range(len(starts)):
+        found[offsets[word] : offsets[word + 1]] = data[starts[word] : starts[word] + lengths[word]]
+    return found, offsets
