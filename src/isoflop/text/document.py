@@ -51,6 +51,11 @@ def num_bytes(documents: Sequence[Document]) -> int:
     return sum(document.num_bytes for document in documents)
 
 
+def file_of(document: Document) -> str:
+    """On disk; nothing for one in memory."""
+    return "" if isinstance(document.origin, bytes) else document.origin.place[0]
+
+
 def reading_order(documents: Sequence[Document]) -> list[int]:
     """Their indices in the order in which they are best read: those on disk file by file."""
     by_file: dict[str, list[tuple[int, int]]] = {}

@@ -20,11 +20,11 @@ from isoflop.core.executor import Executor
 from isoflop.core.files import disk_errors, verify_once, write_array, write_arrays
 from isoflop.core.products import Shard, Split
 from isoflop.text.document import Document, num_bytes, reading_order
-from isoflop.text.encode import encoder_of, ids_dtype, is_fast_right
-from isoflop.text.parts import each, spread
+from isoflop.text.encode import SAMPLE_BYTES, encoder_of, ids_dtype, is_fast_right
+from isoflop.text.parts import each, neighbours, spread
 
-SHARD_TOKENS = 1 << 26
-"""A shard ends with the first document that takes it to this many tokens (128 MB)."""
+SHARD_TOKENS = 1 << 25
+"""A shard ends with the first document that takes it to this many tokens (64 MB)."""
 _BATCH_BYTES = 2_000_000
 _BLOCK_TOKENS = 1 << 20
 _MAX_OPEN = 256
@@ -113,8 +113,8 @@ def _encode(
     parts, starts, lengths = (np.zeros(len(documents), dtype=np.int64) for _ in range(3))
     files: list[Path] = []
     num_encoded, total = 0, max(num_bytes(documents), 1)
-    serialized, first = tokenizer.to_str(), next(_batches(documents), [])
-    halves = [[documents[index] for index in first[half::2]] for half in (0, 1)]  # one for each of two processes
+    serialized, sample = tokenizer.to_str(), neighbours(documents, 2 * SAMPLE_BYTES)
+    halves = [sample[half::2] for half in (0, 1)]  # one for each of two processes
     fast = all(list(each(partial(_is_fast_right, serialized), halves, executor)))
     work, dtype = partial(_encode_part, path, serialized, fast), np.dtype(ids_dtype(tokenizer))
     with disk_errors(path):

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from isoflop.core.executor import Executor
-from isoflop.text.document import Document, reading_order
+from isoflop.text.document import Document, file_of, reading_order
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -37,6 +37,18 @@ def each(work: Callable[[T], R], items: Sequence[T], executor: Executor | None) 
     return executor.map(work, items) if executor is not None and executor.is_near else map(work, items)
 
 
+def neighbours(documents: Sequence[Document], most_bytes: int) -> list[Document]:
+    """Documents that lie in the same file as the first one, of about ``most_bytes``: they are quickly read."""
+    found: list[Document] = []
+    for document in documents:
+        if most_bytes <= 0:
+            break
+        if file_of(document) == file_of(documents[0]):
+            found.append(document)
+            most_bytes -= document.num_bytes
+    return found
+
+
 def _numbered(work: Callable[[list[Document]], R], part: tuple[int, list[Document]]) -> tuple[int, R]:
     return part[0], work(part[1])
 
@@ -48,7 +60,7 @@ def _parts(documents: Sequence[Document], *, whole_shards: bool) -> tuple[list[l
     last, size = "", 0
     for index in reading_order(documents):
         document = documents[index]
-        file = "" if isinstance(document.origin, bytes) else document.origin.place[0]
+        file = file_of(document)
         parts = stored if file else here
         full = size >= _PART_BYTES and not (file and whole_shards)
         if not parts or file != last or full:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,16 +49,30 @@ class Partition:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Bytes of one held-out split."""
+    """Bytes of one held-out split, and of the whole text."""
 
     wanted: float
     most: float
+    total: int
 
     @classmethod
     def of(cls, num_bytes: int) -> _Sizes:
         """5 % of the corpus, at least 20 kB but no more than 10 %, at most 2 MB; large documents may take it to 6 %."""
         wanted = min(max(0.05 * num_bytes, 20_000), 2_000_000, 0.1 * num_bytes)
-        return cls(wanted, max(0.06 * num_bytes, 1.2 * wanted))
+        return cls(wanted, max(0.06 * num_bytes, 1.2 * wanted), num_bytes)
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Documents that may be held out: those of at most ``bound`` bytes, ``num_bytes`` together."""
+
+    documents: list[Document]
+    bound: float
+    num_bytes: int
+
+    @property
+    def mean(self) -> float:
+        return self.num_bytes / len(self.documents)
 
 
 def split(documents: list[Document], *, seed: int = 0, executor: Executor | None = None) -> Partition:
@@ -76,16 +90,18 @@ def split(documents: list[Document], *, seed: int = 0, executor: Executor | None
         sections = _sections(documents, sizes, dropped)
         if len(sections) > len(documents):
             warnings.append(_sections_warning(len(documents), len(sections)))
-        documents, pool = sections, _eligible(sections, sizes)
-    warnings += _unlike_train(documents, pool)
+        documents, sizes = sections, replace(sizes, total=num_bytes(sections))
+        pool = _eligible(documents, sizes)
+    warnings += _unlike_train(documents, pool, sizes)
     num_pairs = _num_pairs(pool, sizes)
-    if num_bytes(documents) < MIN_BYTES or num_pairs < 1:
+    if sizes.total < MIN_BYTES or num_pairs < 1:
         raise _too_short(documents)
-    pool = _some(pool, seed)
-    levels = difficulties(pool, documents, executor)
-    val, test = _hold_out(pool, levels, min(num_pairs, len(pool) // 3), seed)
+    shuffled = _shuffled(documents, seed)
+    candidates = _some(pool, shuffled)
+    levels = difficulties(candidates, documents, executor)
+    val, test = _hold_out(candidates, levels, min(num_pairs, len(candidates) // 3), seed)
     held_out = {document.digest for document in (*val, *test)}
-    train = _shuffled([document for document in documents if document.digest not in held_out], seed)
+    train = [document for document in shuffled if document.digest not in held_out]
     return Partition(train, val, test, warnings, dict(+dropped))
 
 
@@ -115,30 +131,30 @@ def _sections(documents: list[Document], sizes: _Sizes, dropped: Counter[str]) -
     return keep_distinct(pieces, dropped)
 
 
-def _eligible(documents: list[Document], sizes: _Sizes) -> list[Document]:
+def _eligible(documents: list[Document], sizes: _Sizes) -> _Pool:
     """Documents of which four fit into a held-out split; the larger bound only where the smaller excludes much."""
-    total = num_bytes(documents)
-    pool: list[Document] = []
-    for bound in (sizes.wanted / 4, sizes.most / 4):
-        pool = [document for document in documents if document.num_bytes <= max(bound, 2 * MIN_SECTION_BYTES)]
-        if num_bytes(pool) >= (1 - _MAX_EXCLUDED_SHARE) * total:
-            break
+    pool = _up_to(documents, sizes.wanted / 4)
+    if pool.num_bytes < (1 - _MAX_EXCLUDED_SHARE) * sizes.total:
+        pool = _up_to(documents, sizes.most / 4)
     return pool
 
 
-def _num_pairs(pool: list[Document], sizes: _Sizes) -> int:
-    if not pool:
+def _up_to(documents: list[Document], bound: float) -> _Pool:
+    bound = max(bound, 2 * MIN_SECTION_BYTES)
+    found = [document for document in documents if document.num_bytes <= bound]
+    return _Pool(found, bound, num_bytes(found))
+
+
+def _num_pairs(pool: _Pool, sizes: _Sizes) -> int:
+    if not pool.documents:
         return 0
-    mean = num_bytes(pool) / len(pool)
-    wanted = max(round(sizes.wanted / mean), _GOOD_PAIRS)
-    return min(wanted, int(sizes.most / mean), len(pool) // 3)
+    wanted = max(round(sizes.wanted / pool.mean), _GOOD_PAIRS)
+    return min(wanted, int(sizes.most / pool.mean), len(pool.documents) // 3)
 
 
-def _worth_holding_out(pool: list[Document], sizes: _Sizes) -> bool:
+def _worth_holding_out(pool: _Pool, sizes: _Sizes) -> bool:
     num_pairs = _num_pairs(pool, sizes)
-    if num_pairs < _MIN_PAIRS_OF_DOCUMENTS:
-        return False
-    return num_pairs * num_bytes(pool) / len(pool) >= sizes.wanted / 4
+    return num_pairs >= _MIN_PAIRS_OF_DOCUMENTS and num_pairs * pool.mean >= sizes.wanted / 4
 
 
 def _hold_out(
@@ -173,11 +189,12 @@ def _imbalance(val: np.ndarray, test: np.ndarray, *, sizes: np.ndarray, levels: 
     return float(abs(level(val) / level(test) - 1) + abs(both - 1) + 0.1 * off)
 
 
-def _some(pool: list[Document], seed: int) -> list[Document]:
-    """All of the pool, or a random part where it is very large; in the order of digests."""
-    if len(pool) <= _MAX_POOL:
-        return pool
-    return sorted(_shuffled(pool, seed)[:_MAX_POOL], key=lambda document: document.digest)
+def _some(pool: _Pool, shuffled: list[Document]) -> list[Document]:
+    """The pool in the order of digests; of a very large one those that come first when ``shuffled``."""
+    if len(pool.documents) <= _MAX_POOL:
+        return pool.documents
+    found = [document for document in shuffled if document.num_bytes <= pool.bound]
+    return sorted(found[:_MAX_POOL], key=lambda document: document.digest)
 
 
 def _shuffled(documents: list[Document], seed: int) -> list[Document]:
@@ -185,11 +202,11 @@ def _shuffled(documents: list[Document], seed: int) -> list[Document]:
     return sorted(documents, key=lambda document: hashlib.blake2b(document.digest, key=key, digest_size=16).digest())
 
 
-def _unlike_train(documents: list[Document], pool: list[Document]) -> list[StudyWarning]:
-    share = 1 - num_bytes(pool) / num_bytes(documents)
+def _unlike_train(documents: list[Document], pool: _Pool, sizes: _Sizes) -> list[StudyWarning]:
+    share = 1 - pool.num_bytes / sizes.total
     if share <= _MAX_EXCLUDED_SHARE:
         return []
-    count = len(documents) - len(pool)
+    count = len(documents) - len(pool.documents)
     message = (
         f"{count} documents, {share:.0%} of the text, are too large to hold out and always train: "
         "validation and test loss say little about text like theirs"

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
-from isoflop.text.document import Document, num_bytes, reading_order
+from isoflop.text.document import Document
 from isoflop.text.parts import each, spread
 
 if TYPE_CHECKING:
@@ -217,11 +217,12 @@ def _sampled(
     executor: Executor | None = None,
 ) -> Iterator[tuple[list[int], R]]:
     """What ``work`` makes of every k-th piece: it is given the first one of each document by its digest, k, and a part
-    of the documents; with their places among those that have such a piece, in reading order."""
-    counts = [-(-document.num_bytes // _SAMPLE_PIECE_BYTES) for document in documents]
-    step = -(-num_bytes(documents) // most_bytes)
+    of the documents that have such a piece; and their places among those."""
+    sizes = [document.num_bytes for document in documents]
+    counts = [-(-size // _SAMPLE_PIECE_BYTES) for size in sizes]
+    step = -(-sum(sizes) // most_bytes)
     firsts = [-before % step for before in accumulate(counts, initial=0)]
-    chosen = [index for index in reading_order(documents) if firsts[index] < counts[index]]
+    chosen = [index for index, count in enumerate(counts) if firsts[index] < count]
     by_digest = {documents[index].digest: firsts[index] for index in chosen}
     yield from spread(partial(work, by_digest, step), [documents[index] for index in chosen], executor)
 
