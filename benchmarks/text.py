@@ -123,11 +123,11 @@ def of_html(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 def with_tokenizer(out: Path) -> Path:
     """The mix, and beside it ``tokenizer.json`` in ``out``."""
-    from isoflop.text.document import Document
+    from isoflop.text.document import Documents
     from isoflop.text.tokenizer import choose_vocab_size, train_tokenizer
 
-    documents = [Document.of(text.encode()) for text in pq.read_table(MIX)["text"].to_pylist()]
-    size = choose_vocab_size(sum(document.num_bytes for document in documents))
+    documents = Documents.of([text.encode() for text in pq.read_table(MIX)["text"].to_pylist()])
+    size = choose_vocab_size(documents.num_bytes)
     (out / "tokenizer.json").write_text(train_tokenizer(documents, vocab_size=size).to_str())
     return MIX
 

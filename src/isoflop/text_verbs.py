@@ -97,7 +97,7 @@ def prepare(
 
 def learn(good: Sequence[str], bad: Sequence[str], *, out: Path, seed: int) -> dict[str, Any]:
     """Learns what is good from examples; the classifier goes to ``out``."""
-    examples = [[document.data for document in read(kind).documents] for kind in (good, bad)]
+    examples = [list(read(kind).documents) for kind in (good, bad)]
     classifier = train(*examples, seed=seed)
     save(out, classifier)
     return {

@@ -1,5 +1,5 @@
-"""What every executor promises: the same suite for processes of this machine, a Ray of this machine, and submitit
-(which does without Slurm here)."""
+"""What every executor promises: the same suite for processes of this machine, a Ray and a Slurm of this machine, and
+submitit's own processes, which do without Slurm."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cluster import MISSING, slurm_here
 from pieces import PATIENCE, die, die_once, talk
 
 from isoflop.core.errors import LostError, TextError
@@ -35,7 +36,15 @@ from toy import rarely, write_texts
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(params=["local", rarely("ray"), rarely("slurm")])
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    if MISSING:
+        pytest.skip(f"no {MISSING} here: apt-get install slurm-wlm")
+    with slurm_here(tmp_path_factory.mktemp("slurm")) as variables:
+        yield variables
+
+
+@pytest.fixture(params=["local", rarely("ray"), rarely("submitit"), rarely("slurm")])
 def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     before = os.environ.get("PYTHONPATH", "")  # and more, so that processes find this file
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parent), before]))
@@ -43,9 +52,14 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         ray = pytest.importorskip("ray")
         yield Ray(num_processes=2, folder=tmp_path / "jobs")
         ray.shutdown()
-    elif request.param == "slurm":
+    elif request.param == "submitit":
         pytest.importorskip("submitit")
         yield Slurm(tmp_path / "jobs", num_processes=2, cluster="local")
+    elif request.param == "slurm":
+        pytest.importorskip("submitit")
+        for name, value in request.getfixturevalue("slurm").items():
+            monkeypatch.setenv(name, value)
+        yield Slurm(tmp_path / "jobs", num_processes=2)
     else:
         yield Local(2, tmp_path / "jobs")
 
@@ -135,7 +149,8 @@ def test_a_sweep_whose_workers_are_killed_ends_as_if_they_had_not_been(
     list(Local(2).map(partial(run_alone, 1), undisturbed))
     assert trained(jobs) == trained(undisturbed) and all(len(points) == 2 for points in trained(jobs).values())
     working = sum(points_of(job)[-1].seconds for job in jobs)
-    print(f"{type(executor).__name__}: {(2 * seconds - working) / len(jobs):.1f} s a job beside its work, with a kill")
+    kind = " ".join([type(executor).__name__, getattr(executor, "cluster", "")])
+    print(f"{kind}: {(2 * seconds - working) / len(jobs):.1f} s a job beside its work, with a kill")
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoflop.text.bpe import learn_merges
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 from isoflop.text.texts import Texts
 from isoflop.text.tokenizer import train_tokenizer
 from isoflop.text.words import count_words
@@ -36,7 +36,7 @@ TEXTS = st.lists(st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_si
 @given(TEXTS, st.integers(257, 330))
 def test_merges_are_those_of_tokenizers(texts: list[str], vocab_size: int) -> None:
     known = "".join(character for text in texts for character in text if unicodedata.category(character) != "Cn")
-    documents = [Document.of(f"the {known}".encode()), Document.of(known[::2].encode())]
+    documents = Documents.of([f"the {known}".encode(), known[::2].encode()])
     ours, theirs = (train_tokenizer(documents, vocab_size=vocab_size, kernels=kernels) for kernels in (True, False))
     assert ours.to_str() == theirs.to_str()
 
@@ -46,7 +46,7 @@ def test_many_merges_of_few_letters_meet_in_one_spelling(seed: int) -> None:
     """Words of two letters: pairs that overlap (aaa), and tokens that two pairs spell, come up all the time."""
     generator = random.Random(seed)
     words = ["".join(generator.choices("ab", k=generator.randrange(1, 12))) for _ in range(400)]
-    documents = [Document.of(" ".join(generator.choices(words, k=4_000)).encode())]
+    documents = Documents.of([" ".join(generator.choices(words, k=4_000)).encode()])
     ours, theirs = (train_tokenizer(documents, vocab_size=900, kernels=kernels) for kernels in (True, False))
     assert ours.to_str() == theirs.to_str()
 

@@ -1,7 +1,7 @@
 """Repairs by example, and none where nothing is broken."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from isoflop.text.clean import clean, joined, unbroken
@@ -50,6 +50,7 @@ def test_words_split_at_a_line_end(text: str, whole: str) -> None:
 
 
 @given(st.text())
+@example("\u00c2\x1f\xa0")
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     once, _ = clean(text)
     assert clean(once)[0] == once

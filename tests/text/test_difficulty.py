@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from isoflop.text.difficulty import difficulties, sample
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 
 
 def levels(documents: list[bytes], corpus: list[bytes]) -> np.ndarray:
-    return difficulties([Document.of(data) for data in documents], [Document.of(data) for data in corpus])
+    return difficulties(Documents.of(documents), Documents.of(corpus))
 
 
 def test_bits_are_those_of_the_counted_trigrams() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_tokenizer import LINES, TOKENIZER, document
 
 from isoflop.text import encode as module
+from isoflop.text.document import Documents
 from isoflop.text.encode import Encode, encoder_of, is_fast_right
 from isoflop.text.tokenizer import (
     END_OF_TEXT,
@@ -68,16 +69,16 @@ def test_an_encoder_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) ->
     wrong: Encode = lambda documents: [ids[::-1] for ids in REFERENCE(documents)]  # noqa: E731
     encoder_of.cache_clear()
     monkeypatch.setattr(module, "_by_gigatoken", lambda tokenizer: wrong)
-    assert not is_fast_right(TOKENIZER.to_str(), [document(500).data])
+    assert not is_fast_right(TOKENIZER.to_str(), [document(500)])
     encoder_of.cache_clear()
     monkeypatch.setattr(module, "_by_gigatoken", lambda tokenizer: REFERENCE)
-    assert is_fast_right(TOKENIZER.to_str(), [document(500).data])
+    assert is_fast_right(TOKENIZER.to_str(), [document(500)])
 
 
 def test_a_kind_of_tokenizer_that_is_not_known_is_encoded_all_the_same() -> None:
     from tokenizers import pre_tokenizers
 
-    tokenizer = train_tokenizer([document(2_000)], vocab_size=300)
+    tokenizer = train_tokenizer(Documents.of([document(2_000)]), vocab_size=300)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(use_regex=False)]
     )
@@ -88,7 +89,7 @@ def test_a_kind_of_tokenizer_that_is_not_known_is_encoded_all_the_same() -> None
 
 def test_an_encoder_that_was_loaded_anew_gives_the_same_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("isoflop.text.encode._RENEWED_BYTES", 3_000)
-    documents = [document(200, seed).data for seed in range(6)]
+    documents = [document(200, seed) for seed in range(6)]
     encode, reference = (encoder_of.__wrapped__(TOKENIZER.to_str(), fast=fast) for fast in (True, False))
     for data in documents:
         assert np.array_equal(encode([data])[0], reference([data])[0])

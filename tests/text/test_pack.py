@@ -10,13 +10,14 @@ import pytest
 from isoflop.core.errors import CorruptFileError
 from isoflop.core.files import file_sha256
 from isoflop.fleet.local import Local
-from isoflop.text.document import Document, reading_order
+from isoflop.text.document import Documents, order_of
 from isoflop.text.pack import Encoded, open_documents, open_split, write_splits
 from isoflop.text.shards import Entry, stored, write_shard
 from isoflop.text.tokenizer import END_OF_TEXT_ID, token_byte_lengths, train_tokenizer
 from toy import DAMAGES
 
-DOCUMENTS = [Document.of(f"number {i} ".encode() * (i + 1)) for i in range(30)]
+TEXTS = [f"number {i} ".encode() * (i + 1) for i in range(30)]
+DOCUMENTS = Documents.of(TEXTS)
 TOKENIZER = train_tokenizer(DOCUMENTS, vocab_size=280)
 
 
@@ -34,8 +35,8 @@ def test_shards_hold_the_documents_and_the_table_their_sizes(tmp_path: Path, mon
     table = open_documents(tmp_path, split)
     ids = np.concatenate(shards)
     pieces = np.split(ids, np.cumsum(table[:, 0])[:-1])
-    assert [TOKENIZER.decode(piece[:-1].tolist()).encode() for piece in pieces] == [d.data for d in DOCUMENTS]
-    assert table[:, 1].tolist() == [len(document.data) for document in DOCUMENTS]
+    assert [TOKENIZER.decode(piece[:-1].tolist()).encode() for piece in pieces] == TEXTS
+    assert table[:, 1].tolist() == [len(text) for text in TEXTS]
     assert token_byte_lengths(TOKENIZER)[ids].sum() == split.num_bytes and done[-1] == 1
     assert split.num_tokens == len(ids)
 
@@ -71,21 +72,29 @@ def test_a_thousand_mutations_of_a_shard_are_refused_by_name(tmp_path: Path, dam
 
 
 def test_documents_are_read_in_their_order_on_disk_and_written_in_their_splits(tmp_path: Path) -> None:
-    entries = [Entry(document.data, "", "", "") for document in DOCUMENTS]
+    entries = [Entry(text, "", "", "") for text in TEXTS]
     shards = [write_shard(tmp_path, f"{i}.parquet", entries[i::3]) for i in range(3)]
-    on_disk = {document.digest: document for document in stored(tmp_path, shards)}
-    assert {digest: document.data for digest, document in on_disk.items()} == {d.digest: d.data for d in DOCUMENTS}
-    parts = {"train": DOCUMENTS[:20][::-1], "val": DOCUMENTS[20:25], "test": DOCUMENTS[25:]}
-    kept = {name: [on_disk[document.digest] for document in part] for name, part in parts.items()}
+    on_disk = stored(tmp_path, shards)
+    assert sorted(zip(on_disk.names(), on_disk, strict=True)) == sorted(zip(DOCUMENTS.names(), TEXTS, strict=True))
+    places = {"train": np.arange(20)[::-1], "val": np.arange(20, 25), "test": np.arange(25, 30)}
+    parts = {name: DOCUMENTS.take(places) for name, places in places.items()}
+    kept = {name: on_disk.take(_same(on_disk, part)) for name, part in parts.items()}
     from_memory, from_disk, by_two = (
         write_splits(tmp_path / name, each, TOKENIZER, executor=executor)
         for name, each, executor in (("a", parts, None), ("b", kept, None), ("c", kept, Local(2)))
     )
     assert from_memory == from_disk == by_two
-    order = [on_disk[d.digest].origin.place for d in DOCUMENTS]  # type: ignore[union-attr]
-    read = [order[i] for i in reading_order([on_disk[document.digest] for document in DOCUMENTS])]
-    assert read == sorted(order)
+    mixed = on_disk.take(_same(on_disk, DOCUMENTS))
+    read = mixed.take(mixed.reading_order())
+    assert list(zip(read.files.tolist(), read.rows.tolist(), strict=True)) == [
+        (i, row) for i in range(3) for row in range(10)
+    ]
     assert not list(tmp_path.glob("?/.tokens*"))
+
+
+def _same(documents: Documents, wanted: Documents) -> list[int]:
+    """Where the ``wanted`` are among the documents."""
+    return [documents.names().index(name) for name in wanted.names()]
 
 
 def test_a_file_is_verified_once_and_again_after_it_was_written(
@@ -118,9 +127,10 @@ def test_a_file_is_verified_once_and_again_after_it_was_written(
 def test_few_files_are_open_at_once_and_blocks_may_be_shorter_than_a_document(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [Entry(document.data, "", "", "") for document in DOCUMENTS]
+    entries = [Entry(text, "", "", "") for text in TEXTS]
     shards = [write_shard(tmp_path, f"{i}.parquet", entries[i::7]) for i in range(7)]
-    documents = sorted(stored(tmp_path, shards), key=lambda document: document.digest)
+    documents = stored(tmp_path, shards)
+    documents = documents.take(order_of(documents.digests))
     wide = write_splits(tmp_path / "wide", {"train": documents}, TOKENIZER)
     monkeypatch.setattr("isoflop.text.pack._MAX_OPEN", 2)
     monkeypatch.setattr("isoflop.text.pack._BLOCK_TOKENS", 16)

@@ -133,7 +133,7 @@ def test_a_prepared_text_reads_as_its_shards(texts: Path, tmp_path: Path) -> Non
     card = prepared(recipe(texts), out)
     reading = read([out])
     assert reading.fingerprint == fingerprint([out])
-    assert {document.data.decode() for document in reading.documents} == {row["text"] for row in rows(card, out)}
+    assert {data.decode() for data in reading.documents} == {row["text"] for row in rows(card, out)}
     path = out / card.shards[0].file
     data = bytearray(path.read_bytes())
     data[100] ^= 4

@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 from isoflop.core.errors import TextError
 from isoflop.text.collect.sources import File, find
-from isoflop.text.document import Document
 from isoflop.text.read import fingerprint, keep_distinct, read
 from toy import zstd
 
 
 def texts(folder: Path) -> set[str]:
-    return {document.data.decode() for document in read([folder]).documents}
+    return {data.decode() for data in read([folder]).documents}
 
 
 def test_every_format_and_compression_gives_its_documents(tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ def test_every_format_and_compression_gives_its_documents(tmp_path: Path) -> Non
     pq.write_table(pa.table({"content": ["row", None, "row"]}), tmp_path / "f.parquet")
     reading = read([tmp_path])
     expected = {"plain", "# mark", "zipped", "one", "two", "three", "four", "row"}
-    assert {document.data.decode() for document in reading.documents} == expected
+    assert {data.decode() for data in reading.documents} == expected
     assert reading.num_files == 6
     assert reading.num_dropped == {"duplicate": 1, "missing_text": 1}
 
@@ -86,7 +85,7 @@ def test_damaged_files_are_skipped_with_the_reason(
     (tmp_path / "good.txt").write_text("good")
     (tmp_path / name).write_bytes(data)
     reading = read([tmp_path])
-    assert [document.data for document in reading.documents] == [b"good"]
+    assert list(reading.documents) == [b"good"]
     assert reading.num_dropped == {reason: 1}
     assert f"skipped a file or record: {tmp_path / name}: {told}" in reading.warnings[0].message
 
@@ -133,12 +132,12 @@ def test_fingerprint_knows_contents_not_names(tmp_path: Path) -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=20))
 def test_keep_distinct_accounts_for_every_document(items: list[str]) -> None:
-    documents = [Document.of(item.encode()) for item in items]
+    texts = [item.encode() for item in items]
     dropped: Counter[str] = Counter()
-    kept = keep_distinct(documents, dropped)
+    kept = keep_distinct(texts, dropped)
     assert len(kept) + dropped["empty"] + dropped["duplicate"] == len(items)
-    assert {document.data for document in kept} == {item.encode() for item in items if item.encode().strip()}
-    assert kept == keep_distinct(documents[::-1], Counter())
+    assert set(kept) == {text for text in texts if text.strip()} and kept.names() == sorted(kept.names())
+    assert list(kept) == list(keep_distinct(texts[::-1], Counter()))
 
 
 def test_jsonl_holds_any_text(tmp_path: Path) -> None:

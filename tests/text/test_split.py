@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isoflop.core.errors import TextError
-from isoflop.text.document import Document, num_bytes
+from isoflop.text.document import Documents
 from isoflop.text.split import Partition, cut_sections, split
 
 WORDS = [f"w{i:x}" for i in range(300)]
@@ -22,21 +23,24 @@ def prose(num: int, seed: int, *, blank: str = "\n\n") -> bytes:
     return "".join(word + (blank if i % 60 == 59 else " ") for i, word in enumerate(words)).encode()[:num]
 
 
-def documents(sizes: list[int]) -> list[Document]:
-    return [Document.of(prose(size, seed)) for seed, size in enumerate(sizes)]
+def documents(sizes: list[int]) -> Documents:
+    return Documents.of([prose(size, seed) for seed, size in enumerate(sizes)])
+
+
+def texts_of(partition: Partition) -> list[list[bytes]]:
+    return [list(part) for part in (partition.train, partition.val, partition.test)]
 
 
 def held_out(partition: Partition) -> tuple[int, int]:
-    return num_bytes(partition.val), num_bytes(partition.test)
+    return partition.val.num_bytes, partition.test.num_bytes
 
 
 def test_every_document_lands_in_exactly_one_split() -> None:
     given_documents = documents([3_000 + 50 * i for i in range(80)])
     partition = split(given_documents)
-    parts = [document.data for part in (partition.train, partition.val, partition.test) for document in part]
-    assert sorted(parts) == sorted(document.data for document in given_documents)
+    assert sorted(chain(*texts_of(partition))) == sorted(given_documents)
     assert partition.warnings == []
-    total = num_bytes(given_documents)
+    total = given_documents.num_bytes
     for size in held_out(partition):
         assert 0.03 * total < size < 0.1 * total
     assert min(len(partition.val), len(partition.test)) >= 4
@@ -45,15 +49,15 @@ def test_every_document_lands_in_exactly_one_split() -> None:
 def test_the_result_depends_on_content_and_seed_not_on_order() -> None:
     given_documents = documents([4_000] * 60)
     first = split(given_documents, seed=1)
-    assert split(given_documents[::-1], seed=1) == first
-    assert split(given_documents, seed=2).val != first.val
-    assert split(given_documents, seed=2).train != first.train
+    assert texts_of(split(given_documents.take(np.arange(60)[::-1]), seed=1)) == texts_of(first)
+    for part, other in zip(texts_of(first), texts_of(split(given_documents, seed=2)), strict=True):
+        assert part != other
 
 
 def test_huge_documents_always_train() -> None:
     sizes = [20_000] * 70 + [1_000_000]
     partition = split(documents(sizes))
-    assert max(len(document.data) for document in partition.val + partition.test) == 20_000
+    assert max(*partition.val.sizes, *partition.test.sizes) == 20_000
     assert [warning.code for warning in partition.warnings] == ["heldout_unlike_train"]
     assert "1 documents, 42% of the text" in partition.warnings[0].message
 
@@ -66,44 +70,41 @@ def test_large_even_documents_may_exceed_the_wanted_share() -> None:
 
 def test_one_big_file_is_cut_into_sections() -> None:
     text = prose(600_000, seed=0)
-    partition = split([Document.of(text)])
+    partition = split(Documents.of([text]))
     assert [warning.code for warning in partition.warnings] == ["sections_as_documents"]
-    sections = partition.train + partition.val + partition.test
-    assert num_bytes(sections) == len(text)
-    assert min(len(section.data) for section in sections) >= 4_000
+    sections = list(chain(*texts_of(partition)))
+    assert sum(map(len, sections)) == len(text)
+    assert min(map(len, sections)) >= 4_000
     assert all(size >= 20_000 for size in held_out(partition))
     assert min(len(partition.val), len(partition.test)) >= 7
 
 
 def test_equal_sections_are_dropped_and_counted() -> None:
     half = prose(300_000, seed=0).rstrip() + b"\n\n"
-    documents_ = [Document.of(half), Document.of(b"x\n\n" + half)]
-    same = Document.of(b"A line.\n\n" * 20_000)
-    partition = split([*documents_, same])
+    partition = split(Documents.of([half, b"x\n\n" + half, b"A line.\n\n" * 20_000]))
     assert partition.num_dropped["duplicate"] > 10
-    kept = partition.train + partition.val + partition.test
-    assert len({section.digest for section in kept}) == len(kept)
+    kept = list(chain(*texts_of(partition)))
+    assert len(set(kept)) == len(kept)
 
 
 @pytest.mark.parametrize("blank", ["\n", " "])
 def test_text_without_blank_lines_or_without_lines_is_still_split(blank: str) -> None:
-    partition = split([Document.of(prose(400_000, seed=0, blank=blank))])
+    partition = split(Documents.of([prose(400_000, seed=0, blank=blank)]))
     assert all(size >= 10_000 for size in held_out(partition))
 
 
 @pytest.mark.parametrize("data", [prose(40_000, seed=0), b"x" * 200_000, b"same line\n\n" * 30_000])
 def test_text_too_short_to_split_is_refused(data: bytes) -> None:
     with pytest.raises(TextError, match=r"too short to split: [\d,]+ distinct bytes .* at least 50,000 bytes"):
-        split([Document.of(data)])
+        split(Documents.of([data]))
 
 
 def test_validation_and_test_are_alike() -> None:
     """Half the documents are hard: a random draw of 8 pairs would often differ by a quarter in hardness."""
     generator = np.random.default_rng(0)
     hard = [generator.integers(97, 123, size=5_000, dtype=np.uint8).tobytes() for _ in range(60)]
-    easy = [document.data for document in documents([5_000] * 60)]
-    partition = split([Document.of(data) for data in hard + easy])
-    hard_counts = [sum(document.data in hard for document in part) for part in (partition.val, partition.test)]
+    partition = split(Documents.of([*hard, *documents([5_000] * 60)]))
+    hard_counts = [sum(text in hard for text in part) for part in (partition.val, partition.test)]
     assert abs(hard_counts[0] - hard_counts[1]) <= 1
     assert hard_counts[0] == pytest.approx(len(partition.val) / 2, abs=1)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from isoflop.core.errors import TextError
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 from isoflop.text.tokenizer import (
     END_OF_TEXT,
     END_OF_TEXT_ID,
@@ -22,7 +22,7 @@ from isoflop.text.tokenizer import (
 LINES = "The people's government doesn't rest; on 3 May, caf\u00e9s (\u4f60\u597d) opened.\n\t  Next  line...\r\n\n"
 
 
-def document(num_words: int, seed: int = 0) -> Document:
+def document(num_words: int, seed: int = 0) -> bytes:
     generator = random.Random(seed)
     words = [
         *LINES.split(" "),
@@ -36,10 +36,10 @@ def document(num_words: int, seed: int = 0) -> Document:
         "\n\n",
         "'ll",
     ]
-    return Document.of(" ".join(generator.choices(words, k=num_words)).encode())
+    return " ".join(generator.choices(words, k=num_words)).encode()
 
 
-TOKENIZER = parse_tokenizer(train_tokenizer([document(20_000)], vocab_size=400).to_str())
+TOKENIZER = parse_tokenizer(train_tokenizer(Documents.of([document(20_000)]), vocab_size=400).to_str())
 LENGTHS = token_byte_lengths(TOKENIZER)
 
 
@@ -60,12 +60,12 @@ def test_lossless_and_exact_about_bytes(text: str) -> None:
 
 
 def test_long_documents_are_cut_and_short_ones_are_not() -> None:
-    assert len(cut_for_encoding(document(20_000).data)) > 4
-    assert len(cut_for_encoding(document(100).data)) == 1
+    assert len(cut_for_encoding(document(20_000))) > 4
+    assert len(cut_for_encoding(document(100))) == 1
 
 
 def test_training_is_deterministic_and_of_the_asked_size() -> None:
-    documents = [document(3_000, seed) for seed in range(4)]
+    documents = Documents.of([document(3_000, seed) for seed in range(4)])
     first = train_tokenizer(documents, vocab_size=300)
     assert first.get_vocab_size() == 300
     assert first.token_to_id(END_OF_TEXT) == END_OF_TEXT_ID
@@ -73,7 +73,7 @@ def test_training_is_deterministic_and_of_the_asked_size() -> None:
 
 
 def test_vocabulary_is_smaller_where_the_text_repeats_too_little() -> None:
-    tokenizer: Tokenizer = train_tokenizer([Document.of(b"abc abc xyz")], vocab_size=1_024)
+    tokenizer: Tokenizer = train_tokenizer(Documents.of([b"abc abc xyz"]), vocab_size=1_024)
     assert 257 <= tokenizer.get_vocab_size() < 300
     assert sorted(token_byte_lengths(tokenizer))[:257] == [0] + [1] * 256
 

@@ -9,15 +9,15 @@ import pytest
 
 from isoflop.text import prepare as corpus
 from isoflop.text import vocabulary
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 from isoflop.text.prepare import open_split
 from isoflop.text.tokenizer import train_tokenizer
 from isoflop.text.vocabulary import Cut, cuts, smaller
 from toy import write_texts
 
 
-def documents(folder: Path) -> list[Document]:
-    return [Document.of(path.read_bytes()) for path in sorted(write_texts(folder, num_files=12).iterdir())]
+def documents(folder: Path) -> Documents:
+    return Documents.of([path.read_bytes() for path in sorted(write_texts(folder, num_files=12).iterdir())])
 
 
 def test_the_first_words_of_a_large_vocabulary_are_those_of_a_small_one(tmp_path: Path) -> None:
@@ -32,11 +32,11 @@ def test_what_a_text_is_in_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tokenizer = train_tokenizer(texts, vocab_size=320)
     monkeypatch.setattr(vocabulary, "SIZES", (257, 320, 1024))
     by_bytes, found = cuts(tokenizer, texts)  # of 1,024 it has none
-    data = np.frombuffer(b"".join(text.data for text in texts), dtype=np.uint8)
+    data = np.frombuffer(b"".join(texts), dtype=np.uint8)
     shares = np.unique(data, return_counts=True)[1] / len(data)
     entropy = float(-np.sum(shares * np.log(shares))) + (len(shares) - 1) / (2 * len(data))
     assert by_bytes == Cut(257, 1.0, pytest.approx(entropy))
-    ids = np.concatenate([tokenizer.encode(text.data.decode()).ids for text in texts])
+    ids = np.concatenate([tokenizer.encode(text.decode()).ids for text in texts])
     assert found.vocab_size == 320 and found.tokens_per_byte == pytest.approx(len(ids) / len(data))
     assert by_bytes.unigram_nats < found.unigram_nats < math.log(320)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -13,10 +15,23 @@ from isoflop.core.executor import Executor, Job, R, State, T, called, lost, valu
 from isoflop.core.extras import needs
 
 _MINUTES = 24 * 60
-_LOOK_SECONDS = 1.0
-"""Between two looks for jobs that have ended; Slurm itself is asked by submitit, after 2, 4, 8 ... s and then every ten
-minutes: so late may one that was lost be noticed."""
-_WAITING = ("PENDING", "READY", "REQUEUED", "UNKNOWN")
+_LOOK_SECONDS, _ASK_SECONDS = 1.0, 10.0
+"""Between two looks for the results of jobs, and between two questions to Slurm: so late may one that was lost be
+noticed."""
+_WAITING = ("PENDING", "CONFIGURING", "READY", "REQUEUED", "UNKNOWN")
+_UNKNOWN, _GONE = "UNKNOWN", "GONE"
+_ENDED = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "TIMEOUT",
+    _GONE,
+}
+"""What Slurm calls jobs that will not go on; one that is no longer known has ended too."""
 
 
 class Slurm(Executor):
@@ -28,6 +43,7 @@ class Slurm(Executor):
     def __init__(self, folder: Path, *, num_processes: int | None = None, cluster: str = "slurm") -> None:
         """Job files go to ``folder``; at most ``num_processes`` run at once. ``cluster="local"`` needs no Slurm."""
         self.folder, self.num_processes, self.cluster = folder, num_processes, cluster
+        self._queue = _Queue()
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
         with needs("slurm"):
@@ -39,7 +55,10 @@ class Slurm(Executor):
             executor.update_parameters(name="isoflop", cpus_per_task=1, timeout_min=_MINUTES, stderr_to_stdout=True)
             if self.num_processes:
                 executor.update_parameters(slurm_array_parallelism=self.num_processes)
-            return [_SlurmJob(job) for job in executor.map_array(_Work(function), items)]
+            jobs = executor.map_array(_Work(function), items)
+            if self.cluster == "slurm":
+                self._queue.watch(jobs)
+            return [_SlurmJob(job) for job in jobs]
         except RuntimeError as error:
             what = f"Slurm takes no jobs ({first_line(error)})"
             raise IsoflopError(what, where="--on slurm", remedy="Start from a node that has sbatch and srun") from error
@@ -50,6 +69,42 @@ class Slurm(Executor):
                 if job.state not in ("waiting", "running"):
                     return job
             time.sleep(_LOOK_SECONDS)
+
+
+class _Queue:
+    """The states of jobs as squeue tells them, all by one question, on any cluster; in the place of submitit's watcher.
+
+    That one asks sacct, every ten minutes in the end. Without accounting, which small clusters do without, sacct knows
+    nothing, and a job that was lost would be waited for for ever.
+    """
+
+    def __init__(self) -> None:
+        self._states: dict[str, str] = {}
+        self._asked = -math.inf
+
+    def watch(self, jobs: Sequence[Any]) -> None:
+        """From now on submitit's ``jobs`` ask here; they were submitted just now, so what is known is too old."""
+        self._states, self._asked = {}, -math.inf
+        for job in jobs:
+            job.watcher = self
+
+    def get_state(self, job_id: str, mode: str = "standard") -> str:
+        """``mode`` as submitit has it."""
+        wait = {"standard": _ASK_SECONDS, "force": 0.0}.get(mode, math.inf)
+        if time.monotonic() - self._asked >= wait:
+            self._ask()
+        return self._states.get(job_id, _GONE if self._states else _UNKNOWN)
+
+    def is_done(self, job_id: str, mode: str = "standard") -> bool:
+        return self.get_state(job_id, mode) in _ENDED
+
+    def _ask(self) -> None:
+        """A controller that does not answer, perhaps started anew, is asked again later."""
+        command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i %T"]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+        self._asked = time.monotonic()
+        if found.returncode == 0:
+            self._states = {"": _GONE} | dict(line.split() for line in found.stdout.splitlines())
 
 
 class _Work(Generic[T, R]):

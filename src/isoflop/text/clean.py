@@ -23,11 +23,14 @@ def clean(text: str) -> tuple[str, Counter[str]]:
     """The text with line ends, mojibake, control characters and words split at line ends mended, and counts by kind."""
     counts: Counter[str] = Counter()
     text, counts["line_ends"] = _RETURNS.subn("\n", text)
-    if any(lead in text for lead in _LEADS) and _MOJIBAKE.search(text):
-        mended = unbroken(text)
-        counts["mojibake"] = int(mended != text)
-        text = mended
-    text, counts["control_characters"] = _CONTROL.subn("", text)
+    removed = 1
+    while removed:  # what stood around a control character may be a mark of damage together
+        if any(lead in text for lead in _LEADS) and _MOJIBAKE.search(text):
+            mended = unbroken(text)
+            counts["mojibake"] |= int(mended != text)
+            text = mended
+        text, removed = _CONTROL.subn("", text)
+        counts["control_characters"] += removed
     if "-\n" in text:
         text, counts["split_words"] = joined(text)
     return text, +counts

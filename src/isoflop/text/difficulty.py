@@ -6,14 +6,14 @@ speeches and 0.74 on a mix of novels and Debian documents, where compressibility
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from isoflop.core.executor import Executor
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 from isoflop.text.parts import each, spread
 
 _NUM_CLASSES = 128
@@ -25,15 +25,13 @@ _NUM_BLOCKS = 4
 """Of at most 4 MB, counted at a time."""
 
 
-def difficulties(
-    documents: Sequence[Document], corpus: Sequence[Document], executor: Executor | None = None
-) -> np.ndarray:
+def difficulties(documents: Documents, corpus: Documents, executor: Executor | None = None) -> np.ndarray:
     """float64 [num_documents]: mean bits per byte of each document, from windows spread over its first to last byte.
 
     The model counts the windows of ``corpus`` (about 16 MB at most, every k-th document) with an additive prior:
     bits = -log2((n(abc) + p) / (n(ab) + 128 p)), p = 0.02.
     """
-    counted = corpus[:: _stride(corpus)]
+    counted = corpus.take(np.arange(0, len(corpus), _stride(corpus)))
     samples = [b""] * len(counted)  # in their order, wherever they come from: neighbours share trigrams
     for part, texts in spread(_samples, counted, executor):
         for index, text in zip(part, texts, strict=True):
@@ -46,13 +44,13 @@ def difficulties(
     return levels
 
 
-def _samples(documents: list[Document]) -> list[bytes]:
-    return [sample(document.data) for document in documents]
+def _samples(documents: Documents) -> list[bytes]:
+    return [sample(data) for data in documents]
 
 
-def _levels(classes: bytes, model: _Trigrams, documents: list[Document]) -> list[float]:
+def _levels(classes: bytes, model: _Trigrams, documents: Documents) -> list[float]:
     bits = model.table()
-    return [_mean_bits(sample(document.data).translate(classes), bits) for document in documents]
+    return [_mean_bits(sample(data).translate(classes), bits) for data in documents]
 
 
 def sample(document: bytes) -> bytes:
@@ -63,8 +61,8 @@ def sample(document: bytes) -> bytes:
     return b"".join(document[start : start + _WINDOW_BYTES] for start in starts)
 
 
-def _stride(corpus: Sequence[Document]) -> int:
-    sampled = sum(min(document.num_bytes, _NUM_WINDOWS * _WINDOW_BYTES) for document in corpus)
+def _stride(corpus: Documents) -> int:
+    sampled = int(np.minimum(corpus.sizes, _NUM_WINDOWS * _WINDOW_BYTES).sum())
     return -(-sampled // _COUNTED_BYTES)
 
 

@@ -1,65 +1,119 @@
-"""A document as splitting and packing know it: an identity and a size at hand, and its bytes wherever they are."""
+"""Documents as splitting and packing know them: identities and sizes in columns, their texts wherever they are."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 DIGEST_BYTES = 16
+_COLUMNS = ("digests", "sizes", "files", "rows")
+
+Indices = NDArray[np.int64]
 
 
-class Stored(Protocol):
-    """Where a document lies on disk."""
+class Store(Protocol):
+    """Where texts are: rows of files."""
 
-    @property
-    def place(self) -> tuple[str, int]:
-        """File and row: documents are best read in this order."""
+    on_disk: bool
+
+    def text(self, file: int, row: int) -> bytes: ...
+
+    def alone(self, files: Indices, rows: Indices) -> tuple[Store, Indices, Indices]:
+        """One that holds no more than these, and where they are in it."""
         ...
 
-    def read(self) -> bytes: ...
+
+@dataclass(frozen=True)
+class Held:
+    """Texts in memory, as one file."""
+
+    texts: Sequence[bytes]
+    on_disk = False
+
+    def text(self, file: int, row: int) -> bytes:
+        return self.texts[row]
+
+    def alone(self, files: Indices, rows: Indices) -> tuple[Held, Indices, Indices]:
+        return Held([self.texts[row] for row in rows.tolist()]), files, np.arange(len(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One text of UTF-8 with the hash that identifies, deduplicates and orders it."""
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Texts of UTF-8, in any order. Iterating gives their bytes, read as they come."""
 
-    digest: bytes
-    num_bytes: int
-    origin: bytes | Stored
-    """The text itself, or where it lies."""
+    digests: NDArray[np.uint8]
+    """[documents, DIGEST_BYTES]: hashes that identify, deduplicate and order them."""
+    sizes: NDArray[np.int64]
+    """[documents]: bytes."""
+    files: Indices
+    """[documents]: in which file of the store each is,"""
+    rows: Indices
+    """[documents]: and which of that file's."""
+    store: Store
 
     @classmethod
-    def of(cls, data: bytes) -> Document:
-        return cls(digest_of(data), len(data), data)
+    def of(cls, texts: Sequence[bytes]) -> Documents:
+        """Texts in memory."""
+        sizes = np.array([len(text) for text in texts], dtype=np.int64)
+        where = np.zeros(len(texts), dtype=np.int64), np.arange(len(texts))
+        return cls(as_digests(map(digest_of, texts)), sizes, *where, Held(texts))
 
-    def __reduce__(self) -> tuple[type[Document], tuple[bytes, int, bytes | Stored]]:
-        """Many go to other processes; by way of their fields one by one they would take twice as long."""
-        return Document, (self.digest, self.num_bytes, self.origin)
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self.store.text, self.files.tolist(), self.rows.tolist())
 
     @property
-    def data(self) -> bytes:
-        return self.origin if isinstance(self.origin, bytes) else self.origin.read()
+    def num_bytes(self) -> int:
+        return int(self.sizes.sum())
+
+    def take(self, indices: NDArray[Any]) -> Documents:
+        """Those of these indices, in their order."""
+        columns: dict[str, Any] = {name: getattr(self, name)[indices] for name in _COLUMNS}
+        return replace(self, **columns)
+
+    def alone(self) -> Documents:
+        """The same with a store of no more, for another process."""
+        store, files, rows = self.store.alone(self.files, self.rows)
+        return replace(self, store=store, files=files, rows=rows)
+
+    def joined(self, *others: Documents) -> Documents:
+        """With others of the same store behind them."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(each, name) for each in (self, *others)]) for name in _COLUMNS
+        }
+        return replace(self, **columns)
+
+    def reading_order(self) -> Indices:
+        """Their indices in the order in which they are best read: file by file."""
+        return np.lexsort((self.rows, self.files))
+
+    def names(self) -> list[bytes]:
+        """Their digests."""
+        return split_digests(self.digests)
 
 
 def digest_of(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
-def num_bytes(documents: Sequence[Document]) -> int:
-    return sum(document.num_bytes for document in documents)
+def as_digests(digests: Iterator[bytes]) -> NDArray[np.uint8]:
+    """[documents, DIGEST_BYTES]"""
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
 
 
-def file_of(document: Document) -> str:
-    """On disk; nothing for one in memory."""
-    return "" if isinstance(document.origin, bytes) else document.origin.place[0]
+def split_digests(digests: NDArray[np.uint8]) -> list[bytes]:
+    data = digests.tobytes()
+    return [data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)]
 
 
-def reading_order(documents: Sequence[Document]) -> list[int]:
-    """Their indices in the order in which they are best read: those on disk file by file."""
-    by_file: dict[str, list[tuple[int, int]]] = {}
-    for index, document in enumerate(documents):
-        file, row = ("", index) if isinstance(document.origin, bytes) else document.origin.place
-        by_file.setdefault(file, []).append((row, index))
-    return [index for file in sorted(by_file) for _, index in sorted(by_file[file])]
+def order_of(digests: NDArray[np.uint8]) -> Indices:
+    """The indices that sort them as bytes are sorted."""
+    halves = np.ascontiguousarray(digests).view(">u8")
+    return np.lexsort((halves[:, 1], halves[:, 0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,13 +19,14 @@ from isoflop.core.errors import CorruptFileError
 from isoflop.core.executor import Executor
 from isoflop.core.files import disk_errors, verify_once, write_array, write_arrays
 from isoflop.core.products import Shard, Split
-from isoflop.text.document import Document, num_bytes, reading_order
+from isoflop.text.document import Documents
 from isoflop.text.encode import SAMPLE_BYTES, encoder_of, ids_dtype, is_fast_right
-from isoflop.text.parts import each, neighbours, spread
+from isoflop.text.parts import batches, bounds, each, neighbours, spread
 
 SHARD_TOKENS = 1 << 25
 """A shard ends with the first document that takes it to this many tokens (64 MB)."""
 _BATCH_BYTES = 2_000_000
+"""Encoded at a time: little in memory."""
 _BLOCK_TOKENS = 1 << 20
 _MAX_OPEN = 256
 """Files at a time, of a system's usual 1,024."""
@@ -74,7 +75,7 @@ class Encoded:
 
 def write_splits(
     out: Path,
-    parts: Mapping[str, Sequence[Document]],
+    parts: Mapping[str, Documents],
     tokenizer: Tokenizer,
     *,
     executor: Executor | None = None,
@@ -86,7 +87,8 @@ def write_splits(
     Documents are encoded in the order in which they are best read and then put into that of their split, both by the
     ``executor`` where there is one, and neither needs more memory than a shard. ``progress`` is told the share done.
     """
-    documents = [document for part in parts.values() for document in part]
+    first, *others = parts.values()
+    documents = first.joined(*others)
     try:
         encoded = _encode(out / TOKENS, documents, tokenizer, executor, progress)
         named = _shards(parts, encoded)
@@ -95,26 +97,26 @@ def write_splits(
     finally:
         for leftover in out.glob(f"{TOKENS}*"):
             leftover.unlink(missing_ok=True)
-    splits, first = {}, 0
+    splits, done = {}, 0
     for name, part in parts.items():
         mine = [shards[shard] for shard in named if shard.startswith((f"{name}-", f"{name}."))]
-        splits[name] = _split(out, name, part, encoded.lengths[first : first + len(part)], mine)
-        first += len(part)
+        splits[name] = _split(out, name, part, encoded.lengths[done : done + len(part)], mine)
+        done += len(part)
     return splits
 
 
 def _encode(
     path: Path,
-    documents: Sequence[Document],
+    documents: Documents,
     tokenizer: Tokenizer,
     executor: Executor | None,
     progress: Callable[[float], None],
 ) -> Encoded:
     parts, starts, lengths = (np.zeros(len(documents), dtype=np.int64) for _ in range(3))
     files: list[Path] = []
-    num_encoded, total = 0, max(num_bytes(documents), 1)
+    num_encoded, total = 0, max(documents.num_bytes, 1)
     serialized, sample = tokenizer.to_str(), neighbours(documents, 2 * SAMPLE_BYTES)
-    halves = [sample[half::2] for half in (0, 1)]  # one for each of two processes
+    halves = [sample.take(np.arange(half, len(sample), 2)).alone() for half in (0, 1)]  # one for each of two processes
     fast = all(list(each(partial(_is_fast_right, serialized), halves, executor)))
     work, dtype = partial(_encode_part, path, serialized, fast), np.dtype(ids_dtype(tokenizer))
     with disk_errors(path):
@@ -125,40 +127,40 @@ def _encode(
                 raise _cut_off(file)
             parts[part], starts[part], lengths[part] = len(files), np.cumsum(found) - found, found
             files.append(file)
-            num_encoded += sum(documents[index].num_bytes for index in part)
+            num_encoded += int(documents.sizes[part].sum())
             progress(num_encoded / total)
     encoder_of.cache_clear()  # this process may go on for hours
     return Encoded(files, parts, starts, lengths, dtype)
 
 
-def _is_fast_right(serialized: str, documents: list[Document]) -> bool:
-    return is_fast_right(serialized, [document.data for document in documents])
+def _is_fast_right(serialized: str, documents: Documents) -> bool:
+    return is_fast_right(serialized, list(documents))
 
 
 def _cut_off(file: Path) -> CorruptFileError:
     return CorruptFileError("not the tokens that were written", where=str(file), remedy="Prepare it again")
 
 
-def _encode_part(path: Path, serialized: str, fast: bool, documents: list[Document]) -> tuple[Path, np.ndarray]:
+def _encode_part(path: Path, serialized: str, fast: bool, documents: Documents) -> tuple[Path, np.ndarray]:
     """Writes the ids of ``documents`` to a file of their own beside ``path``; that file, int64 [documents] how many."""
     encode, lengths = encoder_of(serialized, fast=fast), np.zeros(len(documents), dtype=np.int64)
     with disk_errors(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}-")
         with os.fdopen(handle, "wb") as file:
-            for batch in _batches(documents):
-                for index, ids in zip(batch, encode([documents[index].data for index in batch]), strict=True):
+            for batch in batches(documents, _BATCH_BYTES):
+                for index, ids in zip(batch, encode(list(documents.take(batch))), strict=True):
                     lengths[index] = len(ids)
                     file.write(ids.data)
     return Path(name), lengths
 
 
-def _shards(parts: Mapping[str, Sequence[Document]], encoded: Encoded) -> dict[str, slice]:
+def _shards(parts: Mapping[str, Documents], encoded: Encoded) -> dict[str, slice]:
     """Every shard of every split, and which of all documents it holds."""
     found, first = {}, 0
     for name, part in parts.items():
         lengths = encoded.lengths[first : first + len(part)]
-        bounds = _bounds(lengths, SHARD_TOKENS if name == "train" else None)
-        for number, (start, end) in enumerate(pairwise(bounds)):
+        limit = SHARD_TOKENS if name == "train" else int(lengths.sum()) + 1
+        for number, (start, end) in enumerate(pairwise(bounds(lengths, limit))):
             found[f"train-{number:05d}.npy" if name == "train" else f"{name}.npy"] = slice(first + start, first + end)
         first += len(part)
     return found
@@ -171,23 +173,12 @@ def _write_shard(argument: tuple[Path, Encoded]) -> tuple[str, Shard]:
     return path.name, Shard(path.name, sha256, num_tokens)
 
 
-def _split(out: Path, name: str, documents: Sequence[Document], lengths: np.ndarray, shards: list[Shard]) -> Split:
-    table = np.column_stack([lengths, [document.num_bytes for document in documents]])
+def _split(out: Path, name: str, documents: Documents, lengths: np.ndarray, shards: list[Shard]) -> Split:
+    table = np.column_stack([lengths, documents.sizes])
     num_tokens, size = (int(total) for total in table.sum(axis=0))
     file_name = f"{name}-documents.npy"
     listed = Shard(file_name, write_array(out / file_name, table.astype(np.int64)), num_tokens)
     return Split(len(documents), size, num_tokens, shards, listed)
-
-
-def _bounds(lengths: np.ndarray, limit: int | None) -> list[int]:
-    """The first document of every shard, and how many documents there are."""
-    bounds, size = [0], 0
-    for number, length in enumerate(lengths.tolist(), start=1):
-        size += length
-        if limit is not None and size >= limit:
-            bounds.append(number)
-            size = 0
-    return bounds if bounds[-1] == len(lengths) else [*bounds, len(lengths)]
 
 
 def open_split(out: Path, split: Split) -> list[np.ndarray]:
@@ -203,17 +194,3 @@ def open_documents(out: Path, split: Split) -> np.ndarray:
 def _open(path: Path, sha256: str) -> np.ndarray:
     verify_once(path, sha256)
     return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _batches(documents: Sequence[Document]) -> Iterator[list[int]]:
-    """Indices in reading order, of documents of about 2 MB together: enough for all threads, little in memory."""
-    batch: list[int] = []
-    size = 0
-    for index in reading_order(documents):
-        batch.append(index)
-        size += documents[index].num_bytes
-        if size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

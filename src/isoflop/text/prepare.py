@@ -17,7 +17,7 @@ from isoflop.core.files import disk_errors, file_sha256, read_json, verify, writ
 from isoflop.core.products import FORMAT_VERSION, CorpusManifest, Split, StudyWarning
 from isoflop.text.collect.sources import absolute, display
 from isoflop.text.demo import demo_source, is_demo
-from isoflop.text.document import Document, num_bytes, reading_order
+from isoflop.text.document import Documents
 from isoflop.text.pack import TOKENS, open_documents, open_split, write_splits
 from isoflop.text.parts import each
 from isoflop.text.read import Inputs, Reading, fingerprint, read
@@ -74,7 +74,7 @@ def prepare(
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}
     lossy = [] if tokenizer is None else _lossy(tokenizer, partition.val, executor)
     if tokenizer is None:
-        size = sum(map(num_bytes, parts.values()))
+        size = sum(part.num_bytes for part in parts.values())
         train = partial(train_tokenizer, partition.train, kernels=kernels, executor=executor)
         tokenizer = _trained(train, partition.train, size, vocab_size, choose)
     _clear(out)
@@ -95,7 +95,7 @@ def prepare(
 
 def _trained(
     train: Callable[..., Tokenizer],
-    documents: list[Document],
+    documents: Documents,
     size: int,
     vocab_size: int | None,
     choose: Choose | None,
@@ -177,9 +177,9 @@ def _manifest(
     )
 
 
-def _lossy(tokenizer: Tokenizer, documents: list[Document], executor: Executor | None) -> list[StudyWarning]:
+def _lossy(tokenizer: Tokenizer, documents: Documents, executor: Executor | None) -> list[StudyWarning]:
     """A tokenizer from elsewhere may not give a text back as it was."""
-    first = [documents[index] for index in reading_order(documents)[:_NUM_GIVEN_BACK]]
+    first = documents.take(documents.reading_order()[:_NUM_GIVEN_BACK]).alone()
     (num_changed,) = each(partial(_num_changed, tokenizer.to_str()), [first], executor)
     if not num_changed:
         return []
@@ -189,10 +189,10 @@ def _lossy(tokenizer: Tokenizer, documents: list[Document], executor: Executor |
     return [StudyWarning("lossy_tokenizer", what)]
 
 
-def _num_changed(serialized: str, documents: list[Document]) -> int:
+def _num_changed(serialized: str, documents: Documents) -> int:
     """Documents whose beginnings do not come back as they were."""
     tokenizer = parse_tokenizer(serialized)
-    texts = [document.data[:_BYTES_GIVEN_BACK].decode(errors="ignore") for document in documents]
+    texts = [data[:_BYTES_GIVEN_BACK].decode(errors="ignore") for data in documents]
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     found = tokenizer.decode_batch([encoding.ids for encoding in encodings], skip_special_tokens=False)
     return sum(a != b for a, b in zip(texts, found, strict=True))

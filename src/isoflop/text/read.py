@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from isoflop.core.card import load_card
 from isoflop.core.errors import TextError
 from isoflop.core.products import StudyWarning
 from isoflop.text.collect.documents import KNOWN, documents, is_known
 from isoflop.text.collect.sources import File, display, find, is_prepared, is_url, read_errors
 from isoflop.text.collect.streams import Refused
-from isoflop.text.document import Document
+from isoflop.text.document import Documents, order_of
 
 _NUM_EXAMPLES = 3
 
@@ -26,7 +28,7 @@ Inputs = Sequence[Path | str]
 class Reading:
     """What the input files held."""
 
-    documents: list[Document]
+    documents: Documents
     """Kept documents, distinct and in the order of their hashes: independent of file names and their order."""
     fingerprint: str
     num_files: int
@@ -61,8 +63,14 @@ def _prepared(folder: Path) -> Reading:
     from isoflop.text.shards import stored
 
     shards = load_card(folder).shards
-    found = sorted(stored(folder, shards), key=lambda document: document.digest)
-    return Reading(found, _combined([bytes.fromhex(shard.sha256) for shard in shards]), len(shards), {}, [])
+    found = stored(folder, shards)
+    return Reading(
+        found.take(order_of(found.digests)),
+        _combined([bytes.fromhex(shard.sha256) for shard in shards]),
+        len(shards),
+        {},
+        [],
+    )
 
 
 def fingerprint(inputs: Inputs) -> str:
@@ -73,12 +81,15 @@ def fingerprint(inputs: Inputs) -> str:
     return _fingerprint(find(inputs))
 
 
-def keep_distinct(documents: list[Document], num_dropped: Counter[str]) -> list[Document]:
+def keep_distinct(texts: list[bytes], num_dropped: Counter[str]) -> Documents:
     """Documents in the order of their hashes, without whitespace-only ones and duplicates, which are counted."""
-    distinct = {document.digest: document for document in documents if document.data.strip()}
-    num_empty = sum(not document.data.strip() for document in documents)
-    num_dropped.update(empty=num_empty, duplicate=len(documents) - num_empty - len(distinct))
-    return [distinct[key] for key in sorted(distinct)]
+    written = Documents.of([text for text in texts if text.strip()])
+    order = order_of(written.digests)
+    is_other = (np.diff(written.digests[order], axis=0, prepend=0) != 0).any(axis=1)
+    is_other[:1] = True
+    found = written.take(order[is_other]).alone()
+    num_dropped.update(empty=len(texts) - len(written), duplicate=len(written) - len(found))
+    return found
 
 
 def nothing_found(inputs: Inputs, files: list[File], num_dropped: dict[str, int]) -> TextError:
@@ -99,20 +110,20 @@ def skipped(refusals: list[str], count: int) -> StudyWarning:
 
 @dataclass
 class _Collected:
-    documents: list[Document] = field(default_factory=list)
+    texts: list[bytes] = field(default_factory=list)
     num_files: int = 0
     num_dropped: Counter[str] = field(default_factory=Counter)
     refusals: list[str] = field(default_factory=list)
 
     def add(self, file: File) -> None:
-        before = len(self.documents)
+        before = len(self.texts)
         with read_errors(file.path):
             for item in documents(file):
                 if isinstance(item, Refused):
                     self._refuse(file, item)
                 else:
-                    self.documents.append(Document.of(item.data.removeprefix(codecs.BOM_UTF8)))
-        self.num_files += len(self.documents) > before
+                    self.texts.append(item.data.removeprefix(codecs.BOM_UTF8))
+        self.num_files += len(self.texts) > before
 
     def _refuse(self, file: File, refusal: Refused) -> None:
         self.num_dropped[refusal.reason] += 1
@@ -120,7 +131,7 @@ class _Collected:
             self.refusals.append(f"{file.name}: {refusal}")
 
     def reading(self, fingerprint: str) -> Reading:
-        documents = keep_distinct(self.documents, self.num_dropped)
+        documents = keep_distinct(self.texts, self.num_dropped)
         dropped = {reason: count for reason, count in sorted(self.num_dropped.items()) if count}
         named = self.refusals[:_NUM_EXAMPLES]
         warnings = [skipped(named, len(self.refusals))] if named else []

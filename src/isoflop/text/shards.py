@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isoflop.core.card import TextShard
 from isoflop.core.files import read_array, verify_once, write_array, write_bytes
-from isoflop.text.document import DIGEST_BYTES, Document, digest_of
+from isoflop.text.document import DIGEST_BYTES, Documents, Indices, as_digests, digest_of
 from isoflop.text.texts import Texts, strings
 
 REJECTS = "-rejects.parquet"
@@ -114,25 +114,6 @@ def beginning(data: bytes) -> str:
     return data[: 4 * _SAMPLE_CHARS].decode(errors="ignore")[:_SAMPLE_CHARS]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Where a document lies in a shard; a `document.Stored`."""
-
-    shelf: Shelf
-    row: int
-
-    def __reduce__(self) -> tuple[type[Row], tuple[Shelf, int]]:
-        """As a `Document` does."""
-        return Row, (self.shelf, self.row)
-
-    @property
-    def place(self) -> tuple[str, int]:
-        return self.shelf.shard.file, self.row
-
-    def read(self) -> bytes:
-        return _texts(self.shelf)[self.row]
-
-
 _OPENED: dict[Shelf, Texts] = {}
 """The shard that was read last."""
 
@@ -145,11 +126,27 @@ def _texts(shelf: Shelf) -> Texts:
     return _OPENED[shelf]
 
 
-def stored(folder: Path, shards: Sequence[TextShard]) -> list[Document]:
+@dataclass(frozen=True)
+class Shelves:
+    """Shards as a `document.Store`: best read one after the other."""
+
+    shelves: tuple[Shelf, ...]
+    on_disk = True
+
+    def text(self, file: int, row: int) -> bytes:
+        return _texts(self.shelves[file])[row]
+
+    def alone(self, files: Indices, rows: Indices) -> tuple[Shelves, Indices, Indices]:
+        kept, renumbered = np.unique(files, return_inverse=True)
+        return Shelves(tuple(self.shelves[file] for file in kept.tolist())), renumbered, rows
+
+
+def stored(folder: Path, shards: Sequence[TextShard]) -> Documents:
     """The shards' documents, by identity and size; their texts stay on disk."""
-    found = []
-    for shelf in (Shelf(folder, shard) for shard in shards):
-        table = shelf.table(["id", "num_bytes"])
-        both = zip(table["id"].to_pylist(), table["num_bytes"].to_pylist(), strict=True)
-        found += [Document(digest, size, Row(shelf, row)) for row, (digest, size) in enumerate(both)]
-    return found
+    shelves = tuple(Shelf(folder, shard) for shard in sorted(shards, key=lambda shard: shard.file))
+    tables = [shelf.table(["id", "num_bytes"]) for shelf in shelves]
+    digests = [as_digests(iter(table["id"].to_pylist())) for table in tables]
+    sizes = [table["num_bytes"].to_numpy() for table in tables]
+    files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(table)) for table in tables)])
+    return Documents(np.concatenate(digests), np.concatenate(sizes), files, rows, Shelves(shelves))

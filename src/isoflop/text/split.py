@@ -14,13 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
 from isoflop.core.products import StudyWarning
 from isoflop.text.collect.formats import CUTS
 from isoflop.text.difficulty import difficulties
-from isoflop.text.document import Document, num_bytes
+from isoflop.text.document import DIGEST_BYTES, Documents, Indices, as_digests, order_of
 from isoflop.text.read import keep_distinct
 
 MIN_BYTES = 50_000
@@ -39,9 +40,9 @@ _MAX_POOL = 20_000
 class Partition:
     """Documents by split; train in seeded random order, so that any prefix of it is a sample."""
 
-    train: list[Document]
-    val: list[Document]
-    test: list[Document]
+    train: Documents
+    val: Documents
+    test: Documents
     warnings: list[StudyWarning]
     num_dropped: dict[str, int]
     """Sections dropped after cutting, by reason."""
@@ -66,23 +67,23 @@ class _Sizes:
 class _Pool:
     """Documents that may be held out: those of at most ``bound`` bytes, ``num_bytes`` together."""
 
-    documents: list[Document]
+    indices: Indices
     bound: float
     num_bytes: int
 
     @property
     def mean(self) -> float:
-        return self.num_bytes / len(self.documents)
+        return self.num_bytes / len(self.indices)
 
 
-def split(documents: list[Document], *, seed: int = 0, executor: Executor | None = None) -> Partition:
+def split(documents: Documents, *, seed: int = 0, executor: Executor | None = None) -> Partition:
     """Splits distinct ``documents``; the result depends on their contents and ``seed``, not on their order.
 
     Documents above a quarter of a held-out split always train. Where too few are left to hold out, all are cut into
     sections first (warning ``sections_as_documents``). Raises `TextError` for text too short to split.
     """
-    documents = sorted(documents, key=lambda document: document.digest)
-    sizes = _Sizes.of(num_bytes(documents))
+    documents = documents.take(order_of(documents.digests))
+    sizes = _Sizes.of(documents.num_bytes)
     dropped: Counter[str] = Counter()
     warnings = []
     pool = _eligible(documents, sizes)
@@ -90,19 +91,21 @@ def split(documents: list[Document], *, seed: int = 0, executor: Executor | None
         sections = _sections(documents, sizes, dropped)
         if len(sections) > len(documents):
             warnings.append(_sections_warning(len(documents), len(sections)))
-        documents, sizes = sections, replace(sizes, total=num_bytes(sections))
+        documents, sizes = sections, replace(sizes, total=sections.num_bytes)
         pool = _eligible(documents, sizes)
     warnings += _unlike_train(documents, pool, sizes)
     num_pairs = _num_pairs(pool, sizes)
     if sizes.total < MIN_BYTES or num_pairs < 1:
         raise _too_short(documents)
     shuffled = _shuffled(documents, seed)
-    candidates = _some(pool, shuffled)
-    levels = difficulties(candidates, documents, executor)
-    val, test = _hold_out(candidates, levels, min(num_pairs, len(candidates) // 3), seed)
-    held_out = {document.digest for document in (*val, *test)}
-    train = [document for document in shuffled if document.digest not in held_out]
-    return Partition(train, val, test, warnings, dict(+dropped))
+    candidates = _some(pool, shuffled, documents)
+    levels = difficulties(documents.take(candidates), documents, executor)
+    pairs = _hold_out(documents.sizes[candidates], levels, min(num_pairs, len(candidates) // 3), seed)
+    val, test = (candidates[chosen] for chosen in pairs)
+    trains = np.ones(len(documents), dtype=bool)
+    trains[val] = trains[test] = False
+    train = documents.take(shuffled[trains[shuffled]])
+    return Partition(train, documents.take(val), documents.take(test), warnings, dict(+dropped))
 
 
 def cut_sections(data: bytes, min_bytes: int) -> list[bytes]:
@@ -125,13 +128,12 @@ def _next_cut(data: bytes, start: int, reach: int) -> int | None:
     return next((match.end() for match in matches if match), None)
 
 
-def _sections(documents: list[Document], sizes: _Sizes, dropped: Counter[str]) -> list[Document]:
+def _sections(documents: Documents, sizes: _Sizes, dropped: Counter[str]) -> Documents:
     min_bytes = max(MIN_SECTION_BYTES, min(int(sizes.wanted / 16), _MAX_SECTION_BYTES))
-    pieces = [Document.of(piece) for document in documents for piece in cut_sections(document.data, min_bytes)]
-    return keep_distinct(pieces, dropped)
+    return keep_distinct([piece for data in documents for piece in cut_sections(data, min_bytes)], dropped)
 
 
-def _eligible(documents: list[Document], sizes: _Sizes) -> _Pool:
+def _eligible(documents: Documents, sizes: _Sizes) -> _Pool:
     """Documents of which four fit into a held-out split; the larger bound only where the smaller excludes much."""
     pool = _up_to(documents, sizes.wanted / 4)
     if pool.num_bytes < (1 - _MAX_EXCLUDED_SHARE) * sizes.total:
@@ -139,17 +141,17 @@ def _eligible(documents: list[Document], sizes: _Sizes) -> _Pool:
     return pool
 
 
-def _up_to(documents: list[Document], bound: float) -> _Pool:
+def _up_to(documents: Documents, bound: float) -> _Pool:
     bound = max(bound, 2 * MIN_SECTION_BYTES)
-    found = [document for document in documents if document.num_bytes <= bound]
-    return _Pool(found, bound, num_bytes(found))
+    found = np.flatnonzero(documents.sizes <= bound)
+    return _Pool(found, bound, int(documents.sizes[found].sum()))
 
 
 def _num_pairs(pool: _Pool, sizes: _Sizes) -> int:
-    if not pool.documents:
+    if not len(pool.indices):
         return 0
     wanted = max(round(sizes.wanted / pool.mean), _GOOD_PAIRS)
-    return min(wanted, int(sizes.most / pool.mean), len(pool.documents) // 3)
+    return min(wanted, int(sizes.most / pool.mean), len(pool.indices) // 3)
 
 
 def _worth_holding_out(pool: _Pool, sizes: _Sizes) -> bool:
@@ -158,16 +160,16 @@ def _worth_holding_out(pool: _Pool, sizes: _Sizes) -> bool:
 
 
 def _hold_out(
-    pool: list[Document], levels: np.ndarray, num_pairs: int, seed: int
-) -> tuple[list[Document], list[Document]]:
-    """The most balanced of many draws of ``num_pairs`` neighbours along the order of difficulty."""
+    num_bytes: NDArray[np.int64], levels: NDArray[np.float64], num_pairs: int, seed: int
+) -> tuple[Indices, Indices]:
+    """The most balanced of many draws of ``num_pairs`` neighbours along the order of difficulty, by their indices."""
     order = np.argsort(levels, kind="stable")
-    sizes = np.array([pool[i].num_bytes for i in order], dtype=np.float64)
+    sizes = num_bytes[order].astype(np.float64)
     bounds = np.linspace(0, len(order), num_pairs + 1).astype(int)
     generator = np.random.default_rng(seed)
     draws = [_draw(bounds, generator) for _ in range(_NUM_DRAWS)]
     val, test = min(draws, key=lambda pair: _imbalance(*pair, sizes=sizes, levels=levels[order]))
-    return [pool[order[i]] for i in val], [pool[order[i]] for i in test]
+    return order[val], order[test]
 
 
 def _draw(bounds: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -189,24 +191,25 @@ def _imbalance(val: np.ndarray, test: np.ndarray, *, sizes: np.ndarray, levels: 
     return float(abs(level(val) / level(test) - 1) + abs(both - 1) + 0.1 * off)
 
 
-def _some(pool: _Pool, shuffled: list[Document]) -> list[Document]:
+def _some(pool: _Pool, shuffled: Indices, documents: Documents) -> Indices:
     """The pool in the order of digests; of a very large one those that come first when ``shuffled``."""
-    if len(pool.documents) <= _MAX_POOL:
-        return pool.documents
-    found = [document for document in shuffled if document.num_bytes <= pool.bound]
-    return sorted(found[:_MAX_POOL], key=lambda document: document.digest)
+    if len(pool.indices) <= _MAX_POOL:
+        return pool.indices
+    found = shuffled[documents.sizes[shuffled] <= pool.bound]
+    return np.sort(found[:_MAX_POOL])
 
 
-def _shuffled(documents: list[Document], seed: int) -> list[Document]:
+def _shuffled(documents: Documents, seed: int) -> Indices:
     key = seed.to_bytes(8, "little")
-    return sorted(documents, key=lambda document: hashlib.blake2b(document.digest, key=key, digest_size=16).digest())
+    drawn = (hashlib.blake2b(name, key=key, digest_size=DIGEST_BYTES).digest() for name in documents.names())
+    return order_of(as_digests(drawn))
 
 
-def _unlike_train(documents: list[Document], pool: _Pool, sizes: _Sizes) -> list[StudyWarning]:
+def _unlike_train(documents: Documents, pool: _Pool, sizes: _Sizes) -> list[StudyWarning]:
     share = 1 - pool.num_bytes / sizes.total
     if share <= _MAX_EXCLUDED_SHARE:
         return []
-    count = len(documents) - len(pool.documents)
+    count = len(documents) - len(pool.indices)
     message = (
         f"{count} documents, {share:.0%} of the text, are too large to hold out and always train: "
         "validation and test loss say little about text like theirs"
@@ -222,8 +225,8 @@ def _sections_warning(num_documents: int, num_sections: int) -> StudyWarning:
     return StudyWarning("sections_as_documents", message)
 
 
-def _too_short(documents: list[Document]) -> TextError:
+def _too_short(documents: Documents) -> TextError:
     return TextError(
-        f"text too short to split: {num_bytes(documents):,} distinct bytes in {len(documents)} documents or sections",
+        f"text too short to split: {documents.num_bytes:,} distinct bytes in {len(documents)} documents or sections",
         remedy=f"Give at least {MIN_BYTES:,} bytes that divide into 12 documents, or into paragraphs or lines",
     )

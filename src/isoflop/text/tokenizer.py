@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from isoflop.core.errors import TextError
 from isoflop.core.executor import Executor
-from isoflop.text.document import Document
+from isoflop.text.document import Documents, Indices
 from isoflop.text.parts import each, spread
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def choose_vocab_size(num_bytes: int) -> int:
 
 
 def train_tokenizer(
-    documents: list[Document], *, vocab_size: int, kernels: bool = False, executor: Executor | None = None
+    documents: Documents, *, vocab_size: int, kernels: bool = False, executor: Executor | None = None
 ) -> Tokenizer:
     """Trains on at most about 8 MB spread evenly over ``documents``.
 
@@ -63,7 +62,7 @@ def train_tokenizer(
     return plain((_by_kernels if kernels else _by_tokenizers)(documents, vocab_size, executor))
 
 
-def _by_tokenizers(documents: list[Document], vocab_size: int, executor: Executor | None) -> Tokenizer:
+def _by_tokenizers(documents: Documents, vocab_size: int, executor: Executor | None) -> Tokenizer:
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -75,7 +74,7 @@ def _by_tokenizers(documents: list[Document], vocab_size: int, executor: Executo
     return tokenizer
 
 
-def _by_kernels(documents: list[Document], vocab_size: int, executor: Executor | None) -> Tokenizer:
+def _by_kernels(documents: Documents, vocab_size: int, executor: Executor | None) -> Tokenizer:
     """Words are counted where the documents are read."""
     parts = [part for _, part in _sampled(_words, documents, _SAMPLE_BYTES, executor)]
     letters = _letters()
@@ -200,7 +199,7 @@ def cut_for_encoding(data: bytes) -> list[str]:
     return [*pieces, data[start:].decode()]
 
 
-def sample(documents: Sequence[Document], most_bytes: int) -> list[str]:
+def sample(documents: Documents, most_bytes: int) -> list[str]:
     """Every k-th piece of the text, with k such that about ``most_bytes`` are read."""
     found = {
         index: pieces
@@ -211,35 +210,34 @@ def sample(documents: Sequence[Document], most_bytes: int) -> list[str]:
 
 
 def _sampled(
-    work: Callable[[dict[bytes, int], int, list[Document]], R],
-    documents: Sequence[Document],
+    work: Callable[[dict[bytes, int], int, Documents], R],
+    documents: Documents,
     most_bytes: int,
     executor: Executor | None = None,
-) -> Iterator[tuple[list[int], R]]:
+) -> Iterator[tuple[Indices, R]]:
     """What ``work`` makes of every k-th piece: it is given the first one of each document by its digest, k, and a part
     of the documents that have such a piece; and their places among those."""
-    sizes = [document.num_bytes for document in documents]
-    counts = [-(-size // _SAMPLE_PIECE_BYTES) for size in sizes]
-    step = -(-sum(sizes) // most_bytes)
-    firsts = [-before % step for before in accumulate(counts, initial=0)]
-    chosen = [index for index, count in enumerate(counts) if firsts[index] < count]
-    by_digest = {documents[index].digest: firsts[index] for index in chosen}
-    yield from spread(partial(work, by_digest, step), [documents[index] for index in chosen], executor)
+    counts = -(-documents.sizes // _SAMPLE_PIECE_BYTES)
+    step = max(1, -(-documents.num_bytes // most_bytes))
+    firsts = (counts - np.cumsum(counts)) % step
+    chosen = np.flatnonzero(firsts < counts)
+    sampled = documents.take(chosen)
+    by_digest = dict(zip(sampled.names(), firsts[chosen].tolist(), strict=True))
+    yield from spread(partial(work, by_digest, step), sampled, executor)
 
 
-def _pieces(firsts: dict[bytes, int], step: int, documents: list[Document]) -> list[list[str]]:
+def _pieces(firsts: dict[bytes, int], step: int, documents: Documents) -> list[list[str]]:
     """Of each document every so many-th piece, from that of its digest on."""
     return [
         [
             data[start : start + _SAMPLE_PIECE_BYTES].decode(errors="ignore")
-            for start in range(firsts[document.digest] * _SAMPLE_PIECE_BYTES, len(data), step * _SAMPLE_PIECE_BYTES)
+            for start in range(firsts[name] * _SAMPLE_PIECE_BYTES, len(data), step * _SAMPLE_PIECE_BYTES)
         ]
-        for document in documents
-        for data in (document.data,)
+        for name, data in zip(documents.names(), documents, strict=True)
     ]
 
 
-def _words(firsts: dict[bytes, int], step: int, documents: list[Document]) -> Words:
+def _words(firsts: dict[bytes, int], step: int, documents: Documents) -> Words:
     from isoflop.text.texts import Texts
     from isoflop.text.words import count_words
 

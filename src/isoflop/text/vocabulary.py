@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from isoflop.text.document import Document
+from isoflop.text.document import Documents
 from isoflop.text.encode import encoder_of
 from isoflop.text.tokenizer import END_OF_TEXT_ID, SMALLEST_VOCAB, parse_tokenizer, sample
 
@@ -43,7 +42,7 @@ def smaller(tokenizer: Tokenizer, vocab_size: int) -> Tokenizer:
     return parse_tokenizer(json.dumps(specification))
 
 
-def cuts(tokenizer: Tokenizer, documents: Sequence[Document]) -> list[Cut]:
+def cuts(tokenizer: Tokenizer, documents: Documents) -> list[Cut]:
     """A sample of 1 MB of the documents by each of ``SIZES`` that the tokenizer has."""
     pieces = [piece.encode() for piece in sample(documents, _SAMPLE_BYTES)]
     sizes = [size for size in SIZES if size <= tokenizer.get_vocab_size()]
