@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from isoflop.core.card import TextShard
 from isoflop.core.files import read_array, verify_once, write_array, write_bytes
-from isoflop.text.document import DIGEST_BYTES, Documents, Indices, as_digests, digest_of
+from isoflop.text.document import DIGEST_BYTES, Documents, Indices, digest_of
 from isoflop.text.texts import Texts, strings
 
 REJECTS = "-rejects.parquet"
@@ -145,8 +145,18 @@ def stored(folder: Path, shards: Sequence[TextShard]) -> Documents:
     """The shards' documents, by identity and size; their texts stay on disk."""
     shelves = tuple(Shelf(folder, shard) for shard in sorted(shards, key=lambda shard: shard.file))
     tables = [shelf.table(["id", "num_bytes"]) for shelf in shelves]
-    digests = [as_digests(iter(table["id"].to_pylist())) for table in tables]
-    sizes = [table["num_bytes"].to_numpy() for table in tables]
     files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(table)) for table in tables)])
-    return Documents(np.concatenate(digests), np.concatenate(sizes), files, rows, Shelves(shelves))
+    digests, sizes = _values(tables, "id").view(np.uint8), _values(tables, "num_bytes").view(np.int64)
+    return Documents(digests.reshape(-1, DIGEST_BYTES), sizes, files, rows, Shelves(shelves))
+
+
+def _values(tables: Sequence[pa.Table], column: str) -> NDArray[np.uint8]:
+    """The bytes of a column of numbers or of values of one size; Arrow's own way imports pandas, where that is."""
+    width = DIGEST_BYTES if column == "id" else np.dtype(np.int64).itemsize
+    chunks = [chunk for table in tables for chunk in table[column].chunks]
+    found = [
+        np.frombuffer(chunk.buffers()[1], np.uint8)[width * chunk.offset : width * (chunk.offset + len(chunk))]
+        for chunk in chunks
+    ]
+    return np.concatenate([np.zeros(0, np.uint8), *found])
