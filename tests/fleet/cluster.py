@@ -13,8 +13,8 @@ from pathlib import Path
 
 MISSING = " and ".join(name for name in ("slurmctld", "slurmd", "sbatch") if shutil.which(name) is None)
 """What of it is not installed."""
-NUM_GPUS = 2
-"""That its one node says it has: as many as jobs may ask for, none that is real."""
+GPUS = "/dev/null", "/dev/zero"
+"""What its one node says are such."""
 _PATIENCE = 30.0
 _CONFIG = """
 ClusterName=here
@@ -52,8 +52,8 @@ def slurm_here(folder: Path) -> Iterator[dict[str, str]]:
         (folder / name).mkdir(parents=True)
     config = folder / "slurm.conf"
     user, cpus = Path.home().owner(), os.cpu_count()
-    config.write_text(_CONFIG.format(**locals(), gpus=NUM_GPUS))
-    (folder / "gres.conf").write_text(f"Name=gpu Count={NUM_GPUS}\n")
+    config.write_text(_CONFIG.format(**locals(), gpus=len(GPUS)))
+    (folder / "gres.conf").write_text("".join(f"Name=gpu File={device}\n" for device in GPUS))
     variables = {"SLURM_CONF": str(config)}
     daemons = [_daemon(name, folder, os.environ | variables) for name in ("slurmctld", "slurmd")]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ class Slurm(Executor):
     def __init__(self, folder: Path, *, num_processes: int | None = None, cluster: str = "slurm") -> None:
         """Job files go to ``folder``; at most ``num_processes`` run at once. ``cluster="local"`` needs no Slurm."""
         self.folder, self.num_processes, self.cluster = folder, num_processes, cluster
-        self._queue = _Queue()
+        self._queue = _Queue() if cluster == "slurm" else None
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
         with needs("slurm"):
@@ -56,7 +57,7 @@ class Slurm(Executor):
             if self.num_processes:
                 executor.update_parameters(slurm_array_parallelism=self.num_processes)
             jobs = executor.map_array(_Work(function), items)
-            if self.cluster == "slurm":
+            if self._queue is not None:
                 self._queue.watch(jobs)
             return [_SlurmJob(job) for job in jobs]
         except RuntimeError as error:
@@ -114,6 +115,7 @@ class _Work(Generic[T, R]):
         self.function = function
 
     def __call__(self, item: T) -> R | IsoflopError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # submitit ignores it, and scancel would take half a minute
         return called(self.function, item)
 
     def checkpoint(self, item: T) -> Any:
