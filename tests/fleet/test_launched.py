@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ PATIENCE = 240.0
 def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if MISSING:
         pytest.skip(f"no {MISSING} here: apt-get install slurm-wlm")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")  # jobs call isoflop by its name
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # jobs call isoflop by its name
     with slurm_here(tmp_path_factory.mktemp("slurm")) as variables:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
