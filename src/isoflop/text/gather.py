@@ -18,7 +18,7 @@ from isoflop.text.receipts import Outlet, Piece, Portion, key_of
 from isoflop.text.refine import Refinement, refine
 from isoflop.text.shards import REJECTS, SHARD_BYTES, Entry, beginning, write_shard
 
-VERSION = 2
+VERSION = 3
 """Another one when this stage's results change."""
 BATCH_BYTES = 1 << 23
 PIECE_BYTES = 1 << 24

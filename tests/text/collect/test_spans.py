@@ -35,13 +35,13 @@ def texts(files: list[File]) -> list[str]:
 
 def written(path: Path) -> File:
     if path.suffix == ".parquet":
-        pq.write_table(pa.table({"text": TEXTS}), path, row_group_size=17)
+        pq.write_table(pa.table({"text": TEXTS}), path, row_group_size=17 if path.stem == "a" else 200)
     else:
         path.write_text("\n".join(json.dumps({"text": text}) for text in TEXTS))
     return find([path])[0]
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet", "large-groups.parquet"])
 @pytest.mark.parametrize("size", [100, 999])
 def test_parts_together_are_the_whole(tmp_path: Path, name: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     file = written(tmp_path / name)
@@ -54,8 +54,9 @@ def test_parts_together_are_the_whole(tmp_path: Path, name: str, size: int, monk
 
 def test_a_part_tells_places_of_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SPAN_BYTES", 200)
-    rows = [item.place for part in spans(written(tmp_path / "a.parquet")) for item in read(part)]
-    assert rows == [f"row {number}" for number in range(1, 301)]
+    for name in ("a.parquet", "large-groups.parquet"):
+        rows = [item.place for part in spans(written(tmp_path / name)) for item in read(part)]
+        assert rows == [f"row {number}" for number in range(1, 301)]
     path = tmp_path / "a.jsonl"
     path.write_text(path.read_text() if path.exists() else "\n".join(['{"text": "one"}'] * 40 + ["{broken"] + ["{}"]))
     places = [item.place for part in spans(find([path])[0]) for item in read(part) if isinstance(item, Refused)]
@@ -63,6 +64,16 @@ def test_a_part_tells_places_of_the_whole(tmp_path: Path, monkeypatch: pytest.Mo
     for place, line in zip(places, (b"{broken", b"{}"), strict=True):
         number, first = int(place.split()[1]), int(place.split()[-1])
         assert data[first:].split(b"\n")[number - 1] == line
+
+
+@given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 90)), max_size=12), st.integers(1, 50))
+def test_rows_are_divided_without_a_gap(groups: list[tuple[int, int]], size: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "SPAN_BYTES", size)
+        found = list(module._ranges(groups))
+    rows = [row for first, last, _ in found for row in range(first, last)]
+    assert rows == list(range(sum(num_rows for num_rows, _ in groups)))
+    assert all(first < last for first, last, _ in found)
 
 
 @given(st.lists(st.binary(max_size=9), max_size=12), st.lists(st.integers(0, 100), max_size=5), st.integers(1, 7))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import IO
 
 import pyarrow as pa
@@ -16,17 +17,30 @@ BATCH_ROWS = 256
 _ERRORS = (pa.ArrowException, OSError)
 
 
-def parquet(stream: IO[bytes], field: str | None = None, groups: tuple[int, int] | None = None) -> Found:
-    """A row a document, of these row groups (first, behind the last) or all; needs a stream that can seek."""
+def parquet(stream: IO[bytes], field: str | None = None, rows: tuple[int, int] | None = None) -> Found:
+    """A row a document, of these rows (first, behind the last) or all; needs a stream that can seek."""
     try:
         file = pq.ParquetFile(stream)
         name = text_column(file.schema_arrow.names, field)
-        start, end = groups or (0, file.num_row_groups)
-        before = sum(file.metadata.row_group(group).num_rows for group in range(start))
-        batches = file.iter_batches(BATCH_ROWS, row_groups=range(start, end), columns=[name], use_threads=False)
-        yield from _rows((batch.column(0) for batch in batches), before)
+        start, end = rows or (0, file.metadata.num_rows)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        bounds = list(pairwise(accumulate(sizes, initial=0)))
+        groups = [group for group, (first, last) in enumerate(bounds) if first < end and last > start]
+        batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=[name], use_threads=False)
+        before = bounds[groups[0]][0] if groups else start
+        yield from _rows(_within((batch.column(0) for batch in batches), start - before, end - before), start)
     except _ERRORS as error:
         raise Refused("corrupt", f"corrupt parquet ({first_line(error)})") from error
+
+
+def _within(columns: Iterator[pa.Array], start: int, end: int) -> Iterator[pa.Array]:
+    """Rows ``start`` to ``end`` of them; what lies behind is not read."""
+    for column in columns:
+        if end <= 0:
+            return
+        if start < len(column):
+            yield column.slice(max(start, 0), end - max(start, 0))
+        start, end = start - len(column), end - len(column)
 
 
 def arrow(stream: IO[bytes], field: str | None = None) -> Found:

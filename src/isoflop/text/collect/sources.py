@@ -29,7 +29,7 @@ class File:
     stamp: str
     """Another one once the file was written again."""
     span: tuple[int, int] | None = None
-    """What is read of it (`spans`): first byte of jsonl, or row group of parquet, and the one behind the last."""
+    """What is read of it (`spans`): first byte of jsonl, or row of parquet, and the one behind the last."""
 
     @property
     def name(self) -> str:
