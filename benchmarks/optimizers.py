@@ -26,7 +26,7 @@ from isoflop.text.prepare import load, open_split
 from isoflop.train.optimizers import OPTIMIZERS
 from isoflop.train.pilot import validate
 from isoflop.train.trainer import Trainer
-from runs import CONTEXT, NUM_VAL_TOKENS, prepared, side_by_side
+from runs import CONTEXT, NUM_VAL_TOKENS, prepared, quick_dtype, side_by_side
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -66,7 +66,7 @@ def trained(corpus: Path, width: int, optimizer: str, factor: float, seed: int, 
     run = trainer_of(corpus, width, optimizer, factor=factor, seed=seed, tokens=tokens)
     while run.num_done < run.recipe.num_steps:
         run.step()
-    return validate(run, corpus, num_tokens=NUM_VAL_TOKENS, dtype="bfloat16").loss
+    return validate(run, corpus, num_tokens=NUM_VAL_TOKENS, dtype=quick_dtype()).loss
 
 
 def trainer_of(corpus: Path, width: int, optimizer: str, *, factor: float, seed: int, tokens: float) -> Trainer:
@@ -81,7 +81,7 @@ def trainer_of(corpus: Path, width: int, optimizer: str, *, factor: float, seed:
         method=Method(optimizer),
     )
     recipe = dataclasses.replace(recipe, learning_rate=recipe.learning_rate * factor)
-    return Trainer(config, recipe, open_split(corpus, manifest.train), dtype="bfloat16")
+    return Trainer(config, recipe, open_split(corpus, manifest.train), dtype=quick_dtype())
 
 
 def speed(corpus: Path, width: int, optimizer: str, *, num_steps: int = 40) -> float:
