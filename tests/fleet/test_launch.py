@@ -1,4 +1,5 @@
-"""Job files, read back by what would read them where that is installed: PyYAML, Kubeflow's models, Ray's, bash."""
+"""Job files, read back by what would read them where that is installed: SkyPilot's parser, Kubeflow's models, Ray's,
+PyYAML, bash."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from isoflop.core.process import MAX_RESTARTS
 from isoflop.fleet.launch import WRITERS, Launch, kubernetes, ray, skypilot, slurm
 
 LAUNCH = Launch("/data/My Study_1", 2, 8, "H100", 30.5, ("--sharded",), image="registry/isoflop:1")
@@ -55,6 +57,20 @@ def test_skypilots_task() -> None:
     assert "run: |" in skypilot(launch)
     assert subprocess.run(["bash", "-n"], input=task["run"], text=True, check=False).returncode == 0
     assert task["run"].split()[0] == "torchrun" and task["run"].rstrip().endswith("/isoflop/study --quiet --sharded")
+
+
+def test_skypilots_own_parser_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # it keeps things there
+    sky = pytest.importorskip("sky")
+    launch = dataclasses.replace(LAUNCH, study=str(tmp_path), spot=True, max_hourly_cost=40.0)
+    task = sky.Task.from_yaml_config(yaml.safe_load(skypilot(launch)))
+    (resources,) = task.resources
+    assert task.num_nodes == 2 and list(task.storage_mounts) == ["/isoflop/study"]
+    assert resources.accelerators == {"H100": 8} and resources.use_spot and resources.max_hourly_cost == 40.0
+    assert resources.job_recovery["max_restarts_on_errors"] == MAX_RESTARTS
+    wrong = skypilot(launch).replace("use_spot", "use_spots")
+    with pytest.raises(ValueError, match="use_spots"):
+        sky.Task.from_yaml_config(yaml.safe_load(wrong))
 
 
 def test_kubernetes_job() -> None:
