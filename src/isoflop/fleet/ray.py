@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class Ray(Executor):
             given = {"address": self.address} if self.address else here
             handler = signal.getsignal(signal.SIGTERM)  # which it would replace
             try:
-                ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning", **given)
+                ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING, **given)
                 signal.signal(signal.SIGTERM, handler)
             except ConnectionError as error:
                 what = f"no Ray answers ({first_line(error)})"

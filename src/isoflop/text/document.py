@@ -17,7 +17,7 @@ Indices = NDArray[np.int64]
 
 
 class Store(Protocol):
-    """Where texts are: rows of files."""
+    """Where texts are: rows of files, which are best read one after the other."""
 
     on_disk: bool
 
@@ -96,7 +96,8 @@ class Documents:
 
     def names(self) -> list[bytes]:
         """Their digests."""
-        return split_digests(self.digests)
+        data = self.digests.tobytes()
+        return [data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)]
 
 
 def digest_of(data: bytes) -> bytes:
@@ -106,11 +107,6 @@ def digest_of(data: bytes) -> bytes:
 def as_digests(digests: Iterator[bytes]) -> NDArray[np.uint8]:
     """[documents, DIGEST_BYTES]"""
     return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST_BYTES)
-
-
-def split_digests(digests: NDArray[np.uint8]) -> list[bytes]:
-    data = digests.tobytes()
-    return [data[start : start + DIGEST_BYTES] for start in range(0, len(data), DIGEST_BYTES)]
 
 
 def order_of(digests: NDArray[np.uint8]) -> Indices:
