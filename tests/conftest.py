@@ -19,3 +19,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     prepare([write_texts(folder / "texts", num_files=40, sentences=30)], folder / "corpus")
     return folder / "corpus"
+
+
+@pytest.fixture(autouse=True)
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study's budget counts from its process's start; the tests' own may be older than any budget."""
+    monkeypatch.setattr("isoflop.study.process_age", lambda: 2.0)

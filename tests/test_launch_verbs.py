@@ -91,9 +91,10 @@ def test_a_small_plan_gets_one_node_of_ray(study: Path) -> None:
 def test_slurm_is_given_the_job(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
-    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", str(sbatch.parent))
     with pytest.raises(IsoflopError, match="there is no sbatch here"):
         launch(study, on="slurm", **(ASKED | {"submit": True}))
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
     sbatch.write_text('#!/bin/bash\n[ -f "$2" ] && echo "4711;cluster"\n')
     sbatch.chmod(0o755)
     assert launch(study, on="slurm", **(ASKED | {"submit": True}))["job"] == "4711"

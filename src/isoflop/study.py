@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import tomli_w
 
 from isoflop import __version__
@@ -22,6 +21,7 @@ from isoflop.core.errors import CorruptFileError, StudyError
 from isoflop.core.files import read_json, write_checked_json, write_text
 from isoflop.core.journal import RecordLog, read_records
 from isoflop.core.ledger import Ledger, spent_seconds
+from isoflop.core.process import process_age
 from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, CorpusManifest, LawReport, Machine, Method, Plan
 from isoflop.core.progress import Progress
 from isoflop.core.records import SessionStarted, Spent
@@ -185,7 +185,7 @@ def _session(
     study: Study, log: RecordLog, *, command: str, quiet: bool, since: float | None
 ) -> Iterator[tuple[Session, Monitor]]:
     spent_before = spent_seconds(read_records(study.records))
-    age = time.time() - psutil.Process().create_time() if since is None else time.monotonic() - since
+    age = process_age() if since is None else time.monotonic() - since
     opened = time.monotonic() - age
     budget = Budget.parse(study.given.budget)
 

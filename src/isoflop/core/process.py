@@ -7,8 +7,11 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import psutil
 
 from isoflop.core.errors import Interrupted
 
@@ -33,6 +36,11 @@ def tune_process(*program: str) -> None:
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         os.environ["GLIBC_TUNABLES"] = ALLOCATOR
         os.execv(sys.executable, [sys.executable, *program, *sys.argv[1:]])
+
+
+def process_age() -> float:
+    """Seconds since this process was started, imports included."""
+    return time.time() - psutil.Process().create_time()
 
 
 def head_of_work() -> int:
