@@ -93,7 +93,9 @@ def test_kubeflows_own_model_takes_it() -> None:
 
 def test_ray_is_asked_for_one_nodes_devices() -> None:
     job = json.loads(ray(dataclasses.replace(LAUNCH, nodes=1)))
-    assert job["entrypoint"] == "isoflop train '/data/My Study_1' --quiet --sharded --ranks 8"
+    assert job["entrypoint"] == (
+        "isoflop train '/data/My Study_1' --quiet --sharded --ranks 8 && isoflop resume '/data/My Study_1' --quiet"
+    )
     assert job["entrypoint_num_gpus"] == 8
 
 

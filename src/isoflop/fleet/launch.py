@@ -133,13 +133,12 @@ def kubernetes(launch: Launch) -> str:
 
 
 def ray(launch: Launch) -> str:
-    """What Ray's jobs API takes: one node, on which isoflop starts and restarts its processes itself."""
-    entrypoint = [*launch.train(launch.study), "--ranks", str(launch.devices)]
+    """What Ray's jobs API takes: one node, where isoflop is, on which it starts and restarts its processes itself."""
+    train = shlex.join([*launch.train(launch.study), "--ranks", str(launch.devices)])
     value = {
-        "entrypoint": shlex.join(entrypoint),
+        "entrypoint": f"{train} && {shlex.join(['isoflop', 'resume', launch.study, '--quiet'])}",
         "submission_id": launch.name,
         "entrypoint_num_gpus": launch.devices,
-        "runtime_env": {"pip": ["isoflop[gpu]"]},
     }
     return json.dumps(value, indent=2) + "\n"
 
