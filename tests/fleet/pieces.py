@@ -1,13 +1,22 @@
-"""Pieces of work that import nothing heavy: each process of an executor has to load the module of what it does."""
+"""Pieces of work that import nothing heavy, for each process of an executor has to load the module of what it does; and
+waiting for what they do."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 60.0
+
+
+def until(true: Callable[[], bool], *, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def talk(marker: Path) -> None:

@@ -7,15 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from math import isqrt
 from pathlib import Path
 
 import psutil
 import pytest
-from cluster import MISSING, slurm_here
-from pieces import PATIENCE, die, die_once, talk
+from pieces import die, die_once, talk, until
 
 from isoflop.core.errors import LostError, TextError
 from isoflop.core.executor import Executor
@@ -36,14 +35,6 @@ from toy import rarely, write_texts
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    if MISSING:
-        pytest.skip(f"no {MISSING} here: apt-get install slurm-wlm")
-    with slurm_here(tmp_path_factory.mktemp("slurm")) as variables:
-        yield variables
-
-
 @pytest.fixture(params=["local", rarely("ray"), rarely("submitit"), rarely("slurm")])
 def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Executor]:
     before = os.environ.get("PYTHONPATH", "")  # and more, so that processes find this file
@@ -62,13 +53,6 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
         yield Slurm(tmp_path / "jobs", num_processes=2)
     else:
         yield Local(2, tmp_path / "jobs")
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_every_item_is_done(executor: Executor) -> None:

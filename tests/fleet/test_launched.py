@@ -7,36 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import pieces
 import pytest
-from cluster import MISSING, slurm_here
 
 from isoflop.core.journal import read_records
 from isoflop.core.records import SessionStarted, Step
 from toy import environment, isoflop, write_texts
 
-PATIENCE = 240.0
-
-
-@pytest.fixture
-def slurm(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if MISSING:
-        pytest.skip(f"no {MISSING} here: apt-get install slurm-wlm")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # jobs call isoflop by its name
-    with slurm_here(tmp_path_factory.mktemp("slurm")) as variables:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        yield
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.2)
+until = partial(pieces.until, patience=240.0)
 
 
 def planned(study: Path, texts: Path) -> None:
@@ -54,8 +35,12 @@ def target_steps(study: Path) -> list[int]:
 
 
 @pytest.mark.long
-@pytest.mark.usefixtures("slurm")
-def test_a_study_on_slurm_is_queued_anew_when_its_time_is_over_and_goes_on(tmp_path: Path) -> None:
+def test_a_study_on_slurm_is_queued_anew_when_its_time_is_over_and_goes_on(
+    slurm: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # jobs call isoflop by its name
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
     study = tmp_path / "study"
     planned(study, write_texts(tmp_path / "texts", num_files=600, sentences=200))
     asked = ("--nodes", 1, "--devices", 2, "--device", "h100", "--submit", "--json")

@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
 from isoflop.core.errors import Interrupted
 
 ALLOCATOR = (
@@ -40,6 +38,8 @@ def tune_process(*program: str) -> None:
 
 def process_age() -> float:
     """Seconds since this process was started, imports included."""
+    import psutil  # which no command's --help should wait for
+
     return time.time() - psutil.Process().create_time()
 
 

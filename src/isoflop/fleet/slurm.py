@@ -80,12 +80,12 @@ class _Queue:
     """
 
     def __init__(self) -> None:
-        self._states: dict[str, str] = {}
+        self._states: dict[str, str] | None = None
         self._asked = -math.inf
 
     def watch(self, jobs: Sequence[Any]) -> None:
         """From now on submitit's ``jobs`` ask here; they were submitted just now, so what is known is too old."""
-        self._states, self._asked = {}, -math.inf
+        self._states, self._asked = None, -math.inf
         for job in jobs:
             job.watcher = self
 
@@ -94,7 +94,7 @@ class _Queue:
         wait = {"standard": _ASK_SECONDS, "force": 0.0}.get(mode, math.inf)
         if time.monotonic() - self._asked >= wait:
             self._ask()
-        return self._states.get(job_id, _GONE if self._states else _UNKNOWN)
+        return _UNKNOWN if self._states is None else self._states.get(job_id, _GONE)
 
     def is_done(self, job_id: str, mode: str = "standard") -> bool:
         return self.get_state(job_id, mode) in _ENDED
@@ -105,7 +105,7 @@ class _Queue:
         found = subprocess.run(command, capture_output=True, text=True, check=False)
         self._asked = time.monotonic()
         if found.returncode == 0:
-            self._states = {"": _GONE} | dict(line.split() for line in found.stdout.splitlines())
+            self._states = dict(line.split() for line in found.stdout.splitlines())
 
 
 class _Work(Generic[T, R]):

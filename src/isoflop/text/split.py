@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,17 +50,16 @@ class Partition:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Bytes of one held-out split, and of the whole text."""
+    """Bytes of one held-out split."""
 
     wanted: float
     most: float
-    total: int
 
     @classmethod
     def of(cls, num_bytes: int) -> _Sizes:
         """5 % of the corpus, at least 20 kB but no more than 10 %, at most 2 MB; large documents may take it to 6 %."""
         wanted = min(max(0.05 * num_bytes, 20_000), 2_000_000, 0.1 * num_bytes)
-        return cls(wanted, max(0.06 * num_bytes, 1.2 * wanted), num_bytes)
+        return cls(wanted, max(0.06 * num_bytes, 1.2 * wanted))
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,10 @@ def split(documents: Documents, *, seed: int = 0, executor: Executor | None = No
         sections = _sections(documents, sizes, dropped)
         if len(sections) > len(documents):
             warnings.append(_sections_warning(len(documents), len(sections)))
-        documents, sizes = sections, replace(sizes, total=sections.num_bytes)
-        pool = _eligible(documents, sizes)
-    warnings += _unlike_train(documents, pool, sizes)
+        documents, pool = sections, _eligible(sections, sizes)
+    warnings += _unlike_train(documents, pool)
     num_pairs = _num_pairs(pool, sizes)
-    if sizes.total < MIN_BYTES or num_pairs < 1:
+    if documents.num_bytes < MIN_BYTES or num_pairs < 1:
         raise _too_short(documents)
     shuffled = _shuffled(documents, seed)
     candidates = _some(pool, shuffled, documents)
@@ -136,7 +134,7 @@ def _sections(documents: Documents, sizes: _Sizes, dropped: Counter[str]) -> Doc
 def _eligible(documents: Documents, sizes: _Sizes) -> _Pool:
     """Documents of which four fit into a held-out split; the larger bound only where the smaller excludes much."""
     pool = _up_to(documents, sizes.wanted / 4)
-    if pool.num_bytes < (1 - _MAX_EXCLUDED_SHARE) * sizes.total:
+    if pool.num_bytes < (1 - _MAX_EXCLUDED_SHARE) * documents.num_bytes:
         pool = _up_to(documents, sizes.most / 4)
     return pool
 
@@ -205,8 +203,8 @@ def _shuffled(documents: Documents, seed: int) -> Indices:
     return order_of(as_digests(drawn))
 
 
-def _unlike_train(documents: Documents, pool: _Pool, sizes: _Sizes) -> list[StudyWarning]:
-    share = 1 - pool.num_bytes / sizes.total
+def _unlike_train(documents: Documents, pool: _Pool) -> list[StudyWarning]:
+    share = 1 - pool.num_bytes / documents.num_bytes
     if share <= _MAX_EXCLUDED_SHARE:
         return []
     count = len(documents) - len(pool.indices)

@@ -59,10 +59,10 @@ def train_tokenizer(
     Raises `TextError` for a size outside [257, 65536].
     """
     require_vocab_size(vocab_size)
-    return plain((_by_kernels if kernels else _by_tokenizers)(documents, vocab_size, executor))
+    return plain(_by_kernels(documents, vocab_size, executor) if kernels else _by_tokenizers(documents, vocab_size))
 
 
-def _by_tokenizers(documents: Documents, vocab_size: int, executor: Executor | None) -> Tokenizer:
+def _by_tokenizers(documents: Documents, vocab_size: int) -> Tokenizer:
     tokenizer = _byte_level(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
