@@ -123,7 +123,7 @@ class Ranks:
             dist.broadcast(message, 0, group=self._orders)
             order, window, scale = message.tolist()
             if order == END:
-                dist.destroy_process_group()  # gloo's threads would otherwise be cut off, now and then with an abort
+                self._leave()
                 return
             deeds[int(order)](int(window), scale)
 
@@ -184,4 +184,13 @@ class Ranks:
         if self.idle:
             with suppress(RuntimeError):  # whoever is gone already does not hear it
                 self.tell(END)
-                dist.destroy_process_group()
+                self._leave()
+
+    def _leave(self) -> None:
+        """Ends the groups; gloo's thread of the last order, which holds that order's tensor, ends with them.
+
+        It ends with the last reference to its group. An interpreter that ends under it aborts now and then (once in
+        40 runs), since the thread wants to let go of what is Python's.
+        """
+        del self._orders
+        dist.destroy_process_group()
