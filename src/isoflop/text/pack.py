@@ -24,7 +24,7 @@ from isoflop.text.encode import SAMPLE_BYTES, encoder_of, ids_dtype, is_fast_rig
 from isoflop.text.parts import batches, bounds, each, neighbours, spread
 
 SHARD_TOKENS = 1 << 24
-"""A shard ends with the first document that takes it to this many tokens (32 MB: several processes share them evenly)."""
+"""A shard ends with the first document that takes it to this many tokens: 32 MB, which processes share evenly."""
 _BATCH_BYTES = 2_000_000
 """Encoded at a time: little in memory."""
 _BLOCK_TOKENS = 1 << 20
