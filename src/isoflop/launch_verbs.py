@@ -130,9 +130,11 @@ def _ray_job(path: Path) -> str:
         from ray.job_submission import JobSubmissionClient
     try:
         return str(JobSubmissionClient(RAY_ADDRESS).submit_job(**json.loads(path.read_text())))
-    except (ConnectionError, RuntimeError) as error:
-        what, remedy = f"Ray does not answer ({error})", "Start it: ray start --head"
+    except ConnectionError as error:
+        what, remedy = f"Ray does not answer ({error})", "Start it: ray start --head, or set RAY_API_SERVER_ADDRESS"
         raise IsoflopError(what, where=RAY_ADDRESS, remedy=remedy) from error
+    except RuntimeError as error:
+        raise IsoflopError(f"Ray refused it ({error})", where=str(path), remedy="Mend the file") from error
 
 
 def launch_lines(answer: dict[str, Any]) -> str:

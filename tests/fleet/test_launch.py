@@ -56,7 +56,20 @@ def test_skypilots_task() -> None:
     assert task["file_mounts"]["/isoflop/study"]["source"] == "/data/My Study_1"
     assert "run: |" in skypilot(launch)
     assert subprocess.run(["bash", "-n"], input=task["run"], text=True, check=False).returncode == 0
-    assert task["run"].split()[0] == "torchrun" and task["run"].rstrip().endswith("/isoflop/study --quiet --sharded")
+    assert task["run"].split()[0] == "torchrun" and "-m isoflop train /isoflop/study --quiet --sharded" in task["run"]
+
+
+@pytest.mark.parametrize(("rank", "code", "told"), [(0, 0, "resume /isoflop/study --quiet"), (1, 0, ""), (0, 9, "")])
+def test_jobs_of_several_nodes_end_the_study_on_the_first(tmp_path: Path, rank: int, code: int, told: str) -> None:
+    for name, does in {"torchrun": f"exit {code}", "isoflop": 'echo "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    ranks = {"SKYPILOT_NODE_RANK": str(rank), "PET_NODE_RANK": str(rank)}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"} | ranks
+    run = yaml.safe_load(skypilot(LAUNCH))["run"]
+    for command in (["bash", "-c", run], yaml.safe_load(kubernetes(LAUNCH))["spec"]["trainer"]["command"]):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout.strip(), done.returncode) == (told, code)
 
 
 def test_skypilots_own_parser_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +90,7 @@ def test_kubernetes_job() -> None:
     job = yaml.safe_load(kubernetes(LAUNCH))
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 8)
-    assert trainer["command"][:4] == ["torchrun", "-m", "isoflop", "train"]
+    assert "torchrun -m isoflop train /isoflop/study --quiet --sharded" in trainer["command"][-1]
     assert trainer["image"] == "registry/isoflop:1"
     assert job["spec"]["activeDeadlineSeconds"] == 109_800
 

@@ -1,7 +1,7 @@
 """A planned study's training as a job of a cluster: an sbatch script, a SkyPilot task, a Kubeflow TrainJob, a Ray job.
 
 All do one thing: ``isoflop train`` in as many processes as there are devices, on a folder that all nodes see and that
-outlives them. Whatever ends a process, the next attempt goes on from the last checkpoint.
+outlives them, then ``isoflop resume`` in one. Whatever ends a process, the next attempt goes on from the last save.
 """
 
 from __future__ import annotations
@@ -51,12 +51,19 @@ class Launch:
     def train(self, study: str) -> list[str]:
         return ["isoflop", "train", study, "--quiet", *self.options]
 
+    def end(self, study: str) -> str:
+        """For a shell: evaluates, exports and reports what was trained."""
+        return shlex.join(["isoflop", "resume", study, "--quiet"])
+
+    def end_on_first(self, rank: str) -> str:
+        """The same on the node for which the variable ``rank`` is 0, of a study on rented machines."""
+        return f'{{ [ "${rank}" != 0 ] || {self.end(STUDY)}; }}'
+
 
 def slurm(launch: Launch) -> str:
     """An sbatch script: srun starts one task a device (`isoflop.train.srun`); asked to save, it queues anew."""
     minutes = math.ceil(60 * launch.hours)
     days, rest = divmod(minutes, 24 * 60)
-    study = shlex.quote(launch.study)
     return f"""#!/bin/bash
 #SBATCH --job-name={launch.name}
 #SBATCH --nodes={launch.nodes}
@@ -74,7 +81,7 @@ if [ "$code" -eq 130 ]; then  # it was asked to stop and has saved
     scontrol requeue "$SLURM_JOB_ID"
     exit 0
 fi
-[ "$code" -eq 0 ] && isoflop resume {study}
+[ "$code" -eq 0 ] && {launch.end(launch.study)}
 """
 
 
@@ -89,6 +96,7 @@ def skypilot(launch: Launch) -> str:
         "--nproc-per-node=$SKYPILOT_NUM_GPUS_PER_NODE",
         f'--master-addr="$(head -n1 <<< "$SKYPILOT_NODE_IPS")" --master-port={PORT}',
         f"-m {shlex.join(launch.train(STUDY))}",
+        f"&& {launch.end_on_first('SKYPILOT_NODE_RANK')}",
     ]
     value = {
         "name": launch.name,
@@ -105,6 +113,7 @@ def kubernetes(launch: Launch) -> str:
     """A Kubeflow TrainJob (Trainer v2) on the runtime ``torch-distributed``, the study on a claim of the job's name."""
     volume = {"name": "study", "persistentVolumeClaim": {"claimName": launch.name}}
     container = {"name": "node", "volumeMounts": [{"name": "study", "mountPath": STUDY}]}
+    script = f"torchrun -m {shlex.join(launch.train(STUDY))} && {launch.end_on_first('PET_NODE_RANK')}"
     pod = {"spec": {"volumes": [volume], "containers": [container]}}
     job = {"name": "node", "template": {"spec": {"template": pod}}}
     value = {
@@ -116,7 +125,7 @@ def kubernetes(launch: Launch) -> str:
             "runtimeRef": {"name": "torch-distributed"},
             "trainer": {
                 "image": launch.image,
-                "command": ["torchrun", "-m", *launch.train(STUDY)],
+                "command": ["sh", "-c", script],
                 "numNodes": launch.nodes,
                 "numProcPerNode": launch.devices,
                 "resourcesPerNode": {"limits": {"nvidia.com/gpu": str(launch.devices)}},
@@ -136,9 +145,9 @@ def ray(launch: Launch) -> str:
     """What Ray's jobs API takes: one node, where isoflop is, on which it starts and restarts its processes itself."""
     train = shlex.join([*launch.train(launch.study), "--ranks", str(launch.devices)])
     value = {
-        "entrypoint": f"{train} && {shlex.join(['isoflop', 'resume', launch.study, '--quiet'])}",
-        "submission_id": launch.name,
+        "entrypoint": f"{train} && {launch.end(launch.study)}",
         "entrypoint_num_gpus": launch.devices,
+        "metadata": {"name": launch.name},  # an id could be given once, and a job that was stopped not launched again
     }
     return json.dumps(value, indent=2) + "\n"
 
