@@ -34,8 +34,9 @@ from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load, open_split
+from isoflop.train.apart import Apart
 from isoflop.train.pilot import validate
-from isoflop.train.ranks import Layout, Ranks
+from isoflop.train.ranks import Layout, Ranks, Team
 from isoflop.train.supervise import PARENT, supervise
 from isoflop.train.trainer import Trainer
 from runs import CONTEXT, NUM_VAL_TOKENS, prepared
@@ -132,8 +133,9 @@ def be_a_rank(work: dict[str, Any], told: Path) -> None:
     tune_process(__file__)
     die_with_parent(int(os.environ[PARENT]))
     torch.set_num_threads(work.get("threads", 1))
-    ranks = Ranks.from_environment(torch.device("cpu"))
-    timed = "size" in work
+    here, timed = torch.device("cpu"), "size" in work
+    apart = not timed and work["every"] is not None
+    ranks = Apart.from_environment(told.parent / "rounds", here) if apart else Ranks.from_environment(here)
     trainer = timed_trainer(work, ranks) if timed else learning_trainer(work, ranks)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)
@@ -143,7 +145,7 @@ def be_a_rank(work: dict[str, Any], told: Path) -> None:
         ranks.end()
 
 
-def timed_trainer(work: dict[str, Any], ranks: Ranks | None) -> Trainer:
+def timed_trainer(work: dict[str, Any], ranks: Team | None) -> Trainer:
     config = config_of(work["size"])
     recipe = timing_recipe(config, work.get("batch", BATCH))
     tokens = np.random.default_rng(0).integers(0, VOCAB, recipe.unique_tokens).astype(np.uint32)
@@ -159,7 +161,7 @@ def tokens_per_second(trainer: Trainer) -> float:
     return trainer.recipe.batch_tokens / statistics.median(seconds[NUM_WARM:])
 
 
-def learning_trainer(work: dict[str, Any], ranks: Ranks | None) -> Trainer:
+def learning_trainer(work: dict[str, Any], ranks: Team | None) -> Trainer:
     corpus, tokens = Path(work["corpus"]), work["tokens"]
     manifest = load(corpus)
     config = shape(work["width"], vocab_size=manifest.vocab_size, context=CONTEXT)

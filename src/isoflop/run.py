@@ -23,8 +23,9 @@ from isoflop.machine.measure import pick_device
 from isoflop.machine.monitor import Monitor
 from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, plan, train
 from isoflop.study import Study, open_session
+from isoflop.train.apart import ROUNDS, Apart
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import TOGETHER, Layout, Ranks
+from isoflop.train.ranks import TOGETHER, Layout, Ranks, Team
 from isoflop.train.supervise import ASKED_CODE, supervise
 from isoflop.train.workers import Workers
 
@@ -105,7 +106,8 @@ def _in_a_session(
 
 
 def train_in_ranks(study: Study, *, size: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER) -> int:
-    """The stage of training in ``size`` processes, all of them anew when one dies; returns how often.
+    """The stage of training in ``size`` processes, all of them anew when one dies (of those that train apart, that one
+    alone where it does not lead); returns how often.
 
     Raises `Interrupted` where it was asked to stop, `StudyError` where attempt after attempt failed.
     """
@@ -121,6 +123,7 @@ def train_in_ranks(study: Study, *, size: int, max_restarts: int, quiet: bool, l
         size=size,
         max_restarts=max_restarts,
         restarting=restarting,
+        apart=layout.agree_every is not None,
         progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
     )
     if code:
@@ -139,19 +142,25 @@ def train_here(study: Study, *, command: str, quiet: bool, layout: Layout = TOGE
     if int(os.environ.get("RANK", "0")) > 0:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)  # they reach the leader, which ends us
-        ranks = Ranks.from_environment(pick_device())
+        ranks = _team(study, layout)
         assert ranks is not None, "a rank beyond the first is one of several"
         ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks, layout=layout))
         return
     with open_session(study, command=command, quiet=quiet) as (session, monitor):
         with session.ledger.activity("train", "start"):
-            ranks = Ranks.from_environment(pick_device())
+            ranks = _team(study, layout)
         stage = Stage("train", lambda _: False, lambda s, e, w: train.train(s, e, ranks, layout))
         try:
             _do(stage, study, session, monitor, None)
         finally:
             if ranks is not None:
                 ranks.end()
+
+
+def _team(study: Study, layout: Layout) -> Team | None:
+    if layout.agree_every:
+        return Apart.from_environment(study.run / ROUNDS, pick_device())
+    return Ranks.from_environment(pick_device())
 
 
 def _do(stage: Stage, study: Study, session: Session, monitor: Monitor, workers: Workers | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from isoflop.core.journal import RecordLog
 from isoflop.core.process import PARENT, die_with_parent
 from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target
+from isoflop.train.apart import Apart
 from isoflop.train.audit import digest
 from isoflop.train.ranks import Layout, Ranks
 from isoflop.train.target import TargetRun
@@ -35,11 +37,13 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     shape = config(vocab_size=manifest.vocab_size, dropout=float(os.environ.get("DROPOUT", "0.1")))
     changes = json.loads(os.environ.get("RECIPE", "{}"))
     chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens, **changes)
-    ranks = Ranks.from_environment(torch.device("cpu"))
     apart = int(os.environ["AGREE_EVERY"]) if "AGREE_EVERY" in os.environ else None
+    here = torch.device("cpu")
+    ranks = Apart.from_environment(folder / "rounds", here) if apart else Ranks.from_environment(here)
     layout = Layout(sharded="SHARDED" in os.environ, agree_every=apart)
     trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, layout=layout)
     _flip(folder, trainer)
+    _slow(folder, trainer)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)
         sys.exit()
@@ -67,6 +71,24 @@ def _flip(folder: Path, trainer: Trainer) -> None:
         return apply(window, scale)
 
     trainer.apply = flipping  # type: ignore[method-assign]
+
+
+def _slow(folder: Path, trainer: Trainer) -> None:
+    """Makes steps last longer where STEP_SECONDS says so; who takes one notes its process in FOLDER/joined."""
+    if "STEP_SECONDS" not in os.environ:
+        return
+    apply, seconds, noted = trainer.apply, float(os.environ["STEP_SECONDS"]), False
+
+    def slow(window: int, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        nonlocal noted
+        if not noted:
+            with (folder / "joined").open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            noted = True
+        time.sleep(seconds)
+        return apply(window, scale)
+
+    trainer.apply = slow  # type: ignore[method-assign]
 
 
 def main() -> None:

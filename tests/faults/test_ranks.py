@@ -35,8 +35,8 @@ def trained(folder: Path, corpus: Path, *, size: int, restarts: list[int] | None
     """The exit code of a run in so many processes; ``restarts`` gets the codes behind new attempts."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-P", str(CHILD), str(folder), str(corpus)]
-    codes = restarts if restarts is not None else []
-    return supervise(command, size=size, max_restarts=5, restarting=lambda _, code: codes.append(code))
+    codes, apart = restarts if restarts is not None else [], "AGREE_EVERY" in os.environ
+    return supervise(command, size=size, max_restarts=5, restarting=lambda _, code: codes.append(code), apart=apart)
 
 
 def kill_leader(folder: Path, seconds: float) -> None:
@@ -45,6 +45,16 @@ def kill_leader(folder: Path, seconds: float) -> None:
         time.sleep(0.01)
     time.sleep(seconds)
     os.kill(int((folder / "started").read_text()), signal.SIGKILL)
+
+
+def kill_follower(folder: Path, seconds: float) -> None:
+    """One of them, so many seconds after the leader began."""
+    while not (folder / "started").exists():
+        time.sleep(0.01)
+    time.sleep(seconds)
+    leader = int((folder / "started").read_text())
+    ours = (child for child in psutil.Process().children() if str(CHILD) in child.cmdline())  # not other tests'
+    os.kill(next(child.pid for child in ours if child.pid != leader), signal.SIGKILL)
 
 
 def validations(folder: Path) -> list[float]:
@@ -145,13 +155,8 @@ def test_when_one_is_killed_all_start_anew_and_end_with_the_same_bits(
     expected, seconds = undisturbed
 
     def kill() -> None:
-        while not (tmp_path / "started").exists():
-            time.sleep(0.01)
-        time.sleep(np.random.default_rng(number).uniform(0.05, 0.5) * seconds)
-        leader = int((tmp_path / "started").read_text())
-        ours = (child for child in psutil.Process().children() if str(CHILD) in child.cmdline())  # not other tests'
-        others = [child.pid for child in ours if child.pid != leader]
-        os.kill(([leader], others)[victim][0], signal.SIGKILL)
+        wait = np.random.default_rng(number).uniform(0.05, 0.5) * seconds
+        kill_follower(tmp_path, wait) if victim else kill_leader(tmp_path, wait)
 
     killer, restarts = threading.Thread(target=kill), list[int]()
     killer.start()
@@ -204,9 +209,8 @@ def test_a_bit_that_flips_in_one_process_is_found_by_the_other(
 def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     corpus: Path, undisturbed: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
 ) -> None:
-    """They agree every 20 steps, and where the leader saves or validates; a kill costs what came since."""
+    """They agree every 20 steps, and where the leader saves or validates; its death costs what came since."""
     monkeypatch.setenv("AGREE_EVERY", "20")
-
     killer = threading.Thread(target=kill_leader, args=(tmp_path, 0.3 * undisturbed[1]))
     if killed:
         killer.start()
@@ -215,5 +219,20 @@ def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     assert len(restarts) == killed
     apart, together = losses(tmp_path)[NUM_STEPS], losses(undisturbed[0])[NUM_STEPS]
     assert apart == pytest.approx(together, rel=0.15)
+
+
+@pytest.mark.long
+def test_of_those_that_train_apart_one_drops_out_and_comes_back_while_the_other_goes_on(
+    corpus: Path, undisturbed: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGREE_EVERY", "10")
+    monkeypatch.setenv("STEP_SECONDS", "0.02")  # else the run is over before the other one is back
+    killer, restarts = threading.Thread(target=kill_follower, args=(tmp_path, 1.0)), list[int]()
+    killer.start()
+    assert trained(tmp_path, corpus, size=2, restarts=restarts) == 0
+    killer.join()
+    assert restarts == [-signal.SIGKILL]
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
-    assert not any(isinstance(record, RolledBack) for record in records)  # all held the same weights at every agreement
+    assert [record.step for record in records if isinstance(record, Step)] == sorted(losses(tmp_path))  # none anew
+    assert len((tmp_path / "joined").read_text().split()) == 3  # two at first, and one that came back, and took part
+    assert losses(tmp_path)[NUM_STEPS] == pytest.approx(losses(undisturbed[0])[NUM_STEPS], rel=0.15)

@@ -13,13 +13,13 @@ from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.train.cadence import seconds_between_failures
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import TOGETHER, Layout, Ranks
+from isoflop.train.ranks import TOGETHER, Layout, Team
 from isoflop.train.safety import STAGE
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 
 
-def train(study: Study, session: Session, ranks: Ranks | None = None, layout: Layout = TOGETHER) -> None:
+def train(study: Study, session: Session, ranks: Team | None = None, layout: Layout = TOGETHER) -> None:
     """The target run, to ``run/``; with ``ranks``, as the leader of several processes in this layout."""
     plan = study.plan
     if (study.run / "checkpoint.json").exists():
@@ -44,7 +44,7 @@ def train(study: Study, session: Session, ranks: Ranks | None = None, layout: La
         run.run()
 
 
-def trainer_of(study: Study, *, compiled: bool, ranks: Ranks | None = None, layout: Layout = TOGETHER) -> Trainer:
+def trainer_of(study: Study, *, compiled: bool, ranks: Team | None = None, layout: Layout = TOGETHER) -> Trainer:
     """The plan's model at its first step."""
     plan = study.plan
     return Trainer(

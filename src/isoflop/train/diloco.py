@@ -7,7 +7,7 @@ descent with Nesterov momentum, which all take alike. Momenta of the inner optim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -33,13 +33,18 @@ class OuterStep:
         """The float32 weights that all processes hold alike after an outer step."""
         return [master for part in self.optimizer.parts.values() for master in part.masters_to_keep()]
 
-    def step(self, mean: Callable[[Tensor], Tensor]) -> None:
-        """One outer step; ``mean`` puts the mean over all processes into a tensor and returns it."""
-        for agreed, momentum, master in zip(self.agreed, self.momenta, self.masters(), strict=True):
-            gradient = agreed - mean(master)
+    def step(self, means: Sequence[Tensor]) -> None:
+        """One outer step, the ``means`` being those of `masters` over all processes."""
+        for agreed, momentum, mean in zip(self.agreed, self.momenta, means, strict=True):
+            gradient = agreed - mean
             momentum.mul_(MOMENTUM).add_(gradient)
             agreed.sub_(gradient.add_(momentum, alpha=MOMENTUM), alpha=RATE)
-            master.copy_(agreed)
+        self.adopt(self.agreed)
+
+    def adopt(self, weights: Sequence[Tensor]) -> None:
+        """Goes on from these weights, momenta being as they were."""
+        for master, weight in zip(self.masters(), weights, strict=True):
+            master.copy_(weight)
         self.optimizer.publish()
 
     def state(self) -> dict[str, Tensor]:

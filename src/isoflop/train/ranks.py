@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from isoflop.model.transformer import Transformer
     from isoflop.train.trainer import Trainer
 
-STEP, SHARE, GATHER, WEIGHTS, COMPARE, OUTER, END = range(7)
+STEP, SHARE, GATHER, WEIGHTS, COMPARE, END = range(6)
 TIMEOUT = timedelta(minutes=10)
 """The longest that a process waits for the others: the leader may compile, validate or save meanwhile."""
 STORE = "ISOFLOP_STORE"
@@ -56,11 +57,38 @@ TOGETHER = Layout()
 """Each holds all of the model, and gradients are averaged at every step."""
 
 
-class Ranks:
-    """This process among those that train together."""
+class Team(ABC):
+    """This process among several that train one model."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank, self.size = rank, size
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def rows(self, sequences: int) -> slice:
+        """This process's sequences of a batch. Raises `StudyError` where there are fewer of them than processes."""
+        if sequences < self.size:
+            raise StudyError(
+                f"a batch of {sequences} sequences for {self.size} processes", remedy=f"Take at most {sequences}"
+            )
+        return slice(sequences * self.rank // self.size, sequences * (self.rank + 1) // self.size)
+
+    @abstractmethod
+    def follow(self, trainer: Trainer) -> None:
+        """Obeys until the leader's end."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """The leader's last order."""
+
+
+class Ranks(Team):
+    """This process among those that take every step together."""
 
     def __init__(self, rank: int, size: int, *, device: torch.device) -> None:
-        self.rank, self.size = rank, size
+        super().__init__(rank, size)
         store = os.environ.get(STORE)
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -80,10 +108,6 @@ class Ranks:
         """By RANK and WORLD_SIZE, as torchrun and `train/supervise.py` set them; None for a process that is alone."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         return Ranks(int(os.environ["RANK"]), size, device=device) if size > 1 else None
-
-    @property
-    def leads(self) -> bool:
-        return self.rank == 0
 
     def engine(self, model: nn.Module) -> DistributedDataParallel:
         """The model whose backward pass averages gradients over all processes."""
@@ -109,7 +133,6 @@ class Ranks:
             dist.broadcast(torch.tensor([order, window, scale], dtype=torch.float64), 0, group=self._orders)
 
     def follow(self, trainer: Trainer) -> None:
-        """Obeys until the leader's end."""
         message = torch.zeros(3, dtype=torch.float64)
         deeds: dict[int, Callable[[int, float], object]] = {
             STEP: trainer.apply,
@@ -117,7 +140,6 @@ class Ranks:
             GATHER: lambda *_: deque(trainer.gathered(), maxlen=0),
             WEIGHTS: lambda *_: deque(trainer.kept_weights(), maxlen=0),
             COMPARE: lambda *_: self.alike(trainer),
-            OUTER: lambda *_: self.outer_step(trainer),
         }
         while True:
             dist.broadcast(message, 0, group=self._orders)
@@ -126,14 +148,6 @@ class Ranks:
                 self._leave()
                 return
             deeds[int(order)](int(window), scale)
-
-    def rows(self, sequences: int) -> slice:
-        """This process's sequences of a batch. Raises `StudyError` where there are fewer of them than processes."""
-        if sequences < self.size:
-            raise StudyError(
-                f"a batch of {sequences} sequences for {self.size} processes", remedy=f"Take at most {sequences}"
-            )
-        return slice(sequences * self.rank // self.size, sequences * (self.rank + 1) // self.size)
 
     def mean(self, value: Tensor) -> Tensor:
         """Of the values of all processes, in place."""
@@ -156,19 +170,12 @@ class Ranks:
         self.idle = True
         return found
 
-    def outer_step(self, trainer: Trainer) -> None:
-        """The step that processes which train apart take together; called by all."""
-        assert trainer.outer is not None
-        self.tell(OUTER)
-        trainer.outer.step(self.mean)
-        self.idle = True
-
     def alike(self, trainer: Trainer) -> bool:
         """Whether all processes hold the same bits, as far as they should; called by all."""
         if trainer.layout.sharded:
             return True  # each holds what no other does
         self.tell(COMPARE)
-        state = (trainer.outer.state() if trainer.outer else trainer.optimizer.state()).values()
+        state = trainer.optimizer.state().values()
         own = torch.stack([tensor.reshape(-1).view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in state])
         least, most = own.clone(), own.clone()
         dist.all_reduce(least, dist.ReduceOp.MIN, group=self._orders)

@@ -111,7 +111,7 @@ class Safety:
         """Whether all processes hold the same weights, after an outer step of those that train apart; where not, they
         go on from the newest checkpoint."""
         self.trainer.agree()
-        ranks, step = self.trainer.ranks, self.trainer.num_done
+        ranks, step = self.trainer.together, self.trainer.num_done
         if ranks is None or ranks.alike(self.trainer):
             return True
         self._go_back(step, "ranks differ", [], at_most=step)

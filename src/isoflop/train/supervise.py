@@ -36,30 +36,40 @@ def supervise(
     size: int,
     max_restarts: int,
     restarting: Callable[[int, int], None],
+    apart: bool = False,
     progress: Callable[[], object] = lambda: None,
 ) -> int:
     """Runs ``command`` in ``size`` processes until done; returns the leader's exit code, or the last failure's.
 
     SIGTERM and Ctrl-C reach the leader, which saves. ``restarting`` is told the number of the new attempt and the
-    exit code behind it. ``progress`` says how far the work is: where two attempts in a row leave it as it was, there is
-    no third.
+    exit code behind it. Of those that train ``apart``, a follower that dies is started anew alone. ``progress`` says
+    how far the work is: where two attempts in a row leave it as it was, there is no third.
     """
     torch.cuda.empty_cache()  # what this process has of the first GPU's memory is the leader's now
     asked: list[int] = []
     before = [object(), object()]
-    for attempt in range(1 + max_restarts):
-        code = _attempt(command, size, asked)
+    attempts = iter(range(1, 1 + max_restarts))
+
+    def returns(code: int) -> bool:
+        """Whether a follower may come back."""
+        number = next(attempts, None) if apart else None
+        if number is not None:
+            restarting(number, code)
+        return number is not None
+
+    while True:
+        code = _attempt(command, size, asked, returns)
         if asked:
             return ASKED_CODE
         before = [before[1], progress()]
         stuck = before[0] is not None and before[0] == before[1]
-        if code in FINAL_CODES or stuck or attempt == max_restarts:
-            break
-        restarting(attempt + 1, code)
-    return code
+        number = None if code in FINAL_CODES or stuck else next(attempts, None)
+        if number is None:
+            return code
+        restarting(number, code)
 
 
-def _attempt(command: list[str], size: int, asked: list[int]) -> int:
+def _attempt(command: list[str], size: int, asked: list[int], returns: Callable[[int], bool]) -> int:
     with tempfile.TemporaryDirectory(prefix="isoflop-") as folder:
         common = {
             STORE: str(Path(folder) / "store"),
@@ -69,25 +79,37 @@ def _attempt(command: list[str], size: int, asked: list[int]) -> int:
             "OMP_NUM_THREADS": str(max(1, usable_cores() // size)),
         }
         ranks: list[subprocess.Popen[bytes]] = []
+
+        def started(rank: int) -> subprocess.Popen[bytes]:
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            return subprocess.Popen(command, env=os.environ | common | own, stdout=STDERR)
+
         try:
             for rank in range(size):
-                own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                ranks.append(subprocess.Popen(command, env=os.environ | common | own, stdout=STDERR))
+                ranks.append(started(rank))
             with _forwarded(ranks[0], asked):
-                return _outcome(ranks)
+                return _outcome(ranks, started, returns)
         finally:
             for process in ranks:
                 process.kill()
                 process.wait()
 
 
-def _outcome(ranks: list[subprocess.Popen[bytes]]) -> int:
-    """The leader's exit code once it has ended, or that of a follower which died before it."""
+def _outcome(
+    ranks: list[subprocess.Popen[bytes]],
+    started: Callable[[int], subprocess.Popen[bytes]],
+    returns: Callable[[int], bool],
+) -> int:
+    """The leader's exit code once it has ended, or that of a follower which died before it and does not come back."""
     while (code := ranks[0].poll()) is None:
-        for follower in ranks[1:]:
-            if follower.poll() not in (None, 0):
-                code = _told(ranks[0])
-                return int(follower.returncode) if code is None else code
+        for rank, follower in enumerate(ranks[1:], start=1):
+            if follower.poll() in (None, 0):
+                continue
+            if (code := _told(ranks[0])) is not None:
+                return code
+            if not returns(int(follower.returncode)):
+                return int(follower.returncode)
+            ranks[rank] = started(rank)
         time.sleep(POLL_SECONDS)
     return code
 

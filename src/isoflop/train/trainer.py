@@ -14,12 +14,13 @@ from isoflop.core.errors import CorruptFileError
 from isoflop.core.products import Recipe
 from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import Transformer, build_model
+from isoflop.train.apart import Apart
 from isoflop.train.batches import Batches
 from isoflop.train.checkpoint import Place, Snapshot
 from isoflop.train.diloco import PREFIX, OuterStep
 from isoflop.train.noise import NoiseScale
 from isoflop.train.optimizers import Optimizer, gradient_norm
-from isoflop.train.ranks import GATHER, STEP, TOGETHER, WEIGHTS, Layout, Ranks
+from isoflop.train.ranks import GATHER, STEP, TOGETHER, WEIGHTS, Layout, Ranks, Team
 from isoflop.train.schedule import Anchor, rate_scale
 from isoflop.train.shares import WHOLE
 
@@ -38,7 +39,7 @@ class Trainer:
         dtype: str,
         compiled: bool = False,
         device: str = "cpu",
-        ranks: Ranks | None = None,
+        ranks: Team | None = None,
         layout: Layout = TOGETHER,
     ) -> None:
         """The ``layout`` is that of the processes of ``ranks``, where there are several."""
@@ -50,7 +51,10 @@ class Trainer:
         self.model.recompute_blocks(recipe.recompute)
         if compiled:
             self.model.compile_parts()
-        self.shares = ranks.cut(self.model) if ranks and self.layout.sharded else WHOLE
+        self.together = ranks if isinstance(ranks, Ranks) else None
+        """The processes that take every step together."""
+        self.apart = ranks if isinstance(ranks, Apart) else None
+        self.shares = self.together.cut(self.model) if self.together and self.layout.sharded else WHOLE
         self.optimizer = Optimizer(self.model, recipe, self.shares)
         self.batches = Batches(
             shards,
@@ -60,8 +64,6 @@ class Trainer:
             seed=recipe.seed,
         )
         self.outer = OuterStep(self.optimizer, self.layout.agree_every) if self.layout.agree_every else None
-        self.together = None if self.outer else ranks
-        """The processes that take every step together."""
         self.replicas = None if self.layout.sharded else self.together
         """Those that hold the same weights, so that their gradients have to be averaged (FSDP2 does that itself)."""
         self.forward = self.replicas.engine(self.model) if self.replicas else self.model
@@ -90,25 +92,30 @@ class Trainer:
 
     def step(self) -> tuple[Tensor, Tensor, Tensor]:
         """One step; scalars: what was minimised (nats per token), the gradient's norm, and whether it was clipped."""
-        # the rate in the middle of the step, so that the last step of a decay still has one
-        scale = rate_scale(
-            self.anchor.progress_at(self.num_done) / 2 + self.anchor.progress_at(self.num_done + 1) / 2, self.recipe
-        )
-        window = self.first_window + self.batch_number(self.num_done) * self.batches.sequences
-        if self.ranks:
-            self.ranks.tell(STEP, window, scale)
+        window, scale = self.due(self.num_done)
+        if self.together:
+            self.together.tell(STEP, window, scale)
+        elif self.apart and self.outer and self.num_done == self.num_agreed:
+            end = min(self.num_done + self.outer.every, self.anchor.num_steps)
+            self.apart.begin(self.outer, [self.due(step) for step in range(self.num_done, end)])
         result = self.apply(window, scale)
         self.num_done += 1
-        if self.ranks:
-            self.ranks.idle = True
+        if self.together:
+            self.together.idle = True
         if self.outer and self.num_done - self.num_agreed >= self.outer.every:
             self.agree()
         return result
 
+    def due(self, step: int) -> tuple[int, float]:
+        """Where in the stream the step reads that comes after ``step`` others, and its share of the peak rate."""
+        # the rate in the middle of the step, so that the last step of a decay still has one
+        middle = self.anchor.progress_at(step) / 2 + self.anchor.progress_at(step + 1) / 2
+        return self.first_window + self.batch_number(step) * self.batches.sequences, rate_scale(middle, self.recipe)
+
     def agree(self) -> None:
         """Ends the steps that processes took apart, if they did: from here on all have the same weights."""
-        if self.outer and self.ranks and self.num_done > self.num_agreed:
-            self.ranks.outer_step(self)
+        if self.outer and self.apart and self.num_done > self.num_agreed:
+            self.apart.finish(self.outer, self.num_done - self.num_agreed)
             self.num_agreed = self.num_done
 
     def apply(self, window: int, scale: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -186,7 +193,7 @@ class Trainer:
                 yield name, self.shares.gather(parameter.detach())
 
     def _collected(self, order: int, tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        return self.ranks.collect(order, tensors) if self.ranks and self.layout.sharded else dict(tensors)
+        return self.together.collect(order, tensors) if self.together and self.layout.sharded else dict(tensors)
 
     @contextmanager
     def kept_model(self) -> Iterator[Transformer]:
@@ -225,8 +232,8 @@ class Trainer:
                 value.copy_(snapshot.tensors[name])
         if self.outer:
             self.outer.restore(snapshot.tensors)
-        if self.ranks:
-            self.ranks.share(self, snapshot.tensors | self.outer.state() if self.outer else snapshot.tensors)
+        if self.together:
+            self.together.share(self, snapshot.tensors)
         self.optimizer.publish()
         torch.set_rng_state(snapshot.tensors["rng"])
         place = snapshot.place

@@ -1,0 +1,226 @@
+"""Processes that train apart: rounds of steps, and what is exchanged between them, by files in a folder all can see.
+
+The leader's order for a round says from which weights to go, which windows of the stream to read and at which rates;
+whoever is there takes the round's steps on its own sequences and leaves its weights. When the leader is through, it
+takes the mean of what it finds, each by the steps behind it, and its outer step (`train.diloco`) makes the next
+round's weights. So nobody waits for anybody in between, who drops out is missing from a mean, and who comes, or comes
+back, joins the next round (Douillard et al. 2023, arXiv 2311.08105, section 3.1, on workers that come and go).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from isoflop.core import codec
+from isoflop.core.files import read_json, write_checked_json, write_parts, write_text
+from isoflop.train.checkpoint import safetensors
+from isoflop.train.diloco import OuterStep
+from isoflop.train.ranks import TIMEOUT, Team
+
+if TYPE_CHECKING:
+    from isoflop.train.trainer import Trainer
+
+ROUNDS = "rounds"
+"""The folder's usual name, beside the checkpoints."""
+ORDER = "order.json"
+POLL_SECONDS = 0.02
+PRESENCE_SECONDS = 1.0
+"""How often one that waits says again that it is there: the leader may have cleared the folder since."""
+PATIENCE = 60.0
+"""Seconds that the leader waits for the weights of one that took part, when its own steps are done."""
+STEPS = "steps"
+"""The tensor that says how many are behind the weights."""
+Part = tuple[list[Tensor], int]
+"""Weights, and the steps that their process took towards them."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the leader asks of all; the file is replaced when anything changes."""
+
+    name: str
+    """Of the round; never given twice."""
+    windows: list[int]
+    """Of the stream, by step of the round."""
+    scales: list[float]
+    """Shares of the peak rate, by step."""
+    is_open: bool = True
+    """Steps are still to be taken; then weights are waited for."""
+    is_end: bool = False
+    """There will be no other round."""
+
+
+class Apart(Team):
+    """This process among those that train apart."""
+
+    def __init__(self, folder: Path, rank: int, size: int, *, device: torch.device) -> None:
+        super().__init__(rank, size)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        self.folder, self._order = folder, Order("", [], [], is_open=False)
+        self._num_rounds, self._life = 0, uuid.uuid4().hex[:12]
+        self._seen: tuple[tuple[int, int], Order] | None = None
+        """The order as it was read last, and the file's version then."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.leads:
+            for leftover in folder.iterdir():
+                leftover.unlink(missing_ok=True)
+        self._say_present()
+
+    @staticmethod
+    def from_environment(folder: Path, device: torch.device) -> Apart | None:
+        """By RANK and WORLD_SIZE, as torchrun and `train/supervise.py` set them; None for a process that is alone."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        return Apart(folder, int(os.environ["RANK"]), size, device=device) if size > 1 else None
+
+    def begin(self, outer: OuterStep, steps: list[tuple[int, float]]) -> None:
+        """The leader's: opens a round of these steps, from the weights as they are."""
+        self._wait_for_all()
+        self._num_rounds += 1
+        windows, scales = map(list, zip(*steps, strict=True))
+        self._order = Order(f"{self._life}-{self._num_rounds:06d}", windows, scales)
+        _write_weights(self._weights(self._order), (outer.masters(), len(steps)))
+        self._give(self._order)
+        self._sweep(but=self._order.name)
+
+    def finish(self, outer: OuterStep, num_steps: int) -> None:
+        """The leader's: ends the round, ``num_steps`` of which it has done itself, with a step that all take."""
+        self._order = replace(self._order, is_open=False)
+        self._give(self._order)
+        outer.step(_mean([(outer.masters(), num_steps), *self._others()]))
+
+    def follow(self, trainer: Trainer) -> None:
+        """Takes part in one round after another, to the leader's end."""
+        assert trainer.outer is not None
+        while not (order := self._next_order()).is_end:
+            self._order = order
+            if order.is_open:
+                with suppress(FileNotFoundError):  # the leader is at the next round already
+                    weights, _ = _read_weights(self._weights(order))
+                    trainer.outer.adopt(weights)
+                    self._take_part(trainer, order)
+
+    def end(self) -> None:
+        self._give(replace(self._order, is_open=False, is_end=True))
+        self._sweep(but=ORDER)
+
+    def _take_part(self, trainer: Trainer, order: Order) -> None:
+        assert trainer.outer is not None
+        for number, (window, scale) in enumerate(zip(order.windows, order.scales, strict=True), start=1):
+            trainer.apply(window, scale)
+            if number == 1:
+                write_text(self._here(order, self.rank), self._life)
+            now = self._read_order()
+            if now.name != order.name or now.is_end:
+                return  # the leader went back, or ended
+            if not now.is_open or number == len(order.windows):
+                _write_weights(self._weights(order, self.rank), (trainer.outer.masters(), number))
+                return
+
+    def _others(self) -> list[Part]:
+        """What those leave that took part, as far as it comes in time."""
+        found, end = dict[int, Part](), time.monotonic() + PATIENCE
+        while (missing := self._taking_part() - found.keys()) and time.monotonic() < end:
+            for rank in missing:
+                with suppress(FileNotFoundError):
+                    found[rank] = _read_weights(self._weights(self._order, rank))
+            time.sleep(POLL_SECONDS)
+        return [found[rank] for rank in sorted(found)]
+
+    def _taking_part(self) -> set[int]:
+        """The followers that have taken a step of this round and have not been started anew since."""
+        ranks = range(1, self.size)
+        return {r for r in ranks if _content(self._here(self._order, r)) == _content(self._present(r)) != ""}
+
+    def _wait_for_all(self) -> None:
+        """Before the first round, as long as processes of a group wait for each other; afterwards for nobody."""
+        end = time.monotonic() + TIMEOUT.total_seconds()
+        while not self._num_rounds and time.monotonic() < end:
+            if all(self._present(rank).exists() for rank in range(1, self.size)):
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _next_order(self) -> Order:
+        """The first that is not of the round that this process knows."""
+        said = 0.0
+        while (order := self._read_order()).name == self._order.name and not order.is_end:
+            if time.monotonic() - said > PRESENCE_SECONDS:
+                self._say_present()
+                said = time.monotonic()
+            time.sleep(POLL_SECONDS)
+        return order
+
+    def _read_order(self) -> Order:
+        with suppress(FileNotFoundError):
+            path = self.folder / ORDER
+            status = path.stat()
+            version = (status.st_ino, status.st_mtime_ns)
+            if self._seen is None or self._seen[0] != version:
+                self._seen = version, codec.decode(Order, read_json(path), where=str(path))
+            return self._seen[1]
+        return Order("", [], [])
+
+    def _give(self, order: Order) -> None:
+        write_checked_json(self.folder / ORDER, codec.encode(order))
+
+    def _sweep(self, *, but: str) -> None:
+        """Removes what belongs to other rounds than the one of this name."""
+        for path in [*self.folder.glob("weights-*"), *self.folder.glob("here-*")]:
+            if but not in path.name:
+                path.unlink(missing_ok=True)
+
+    def _say_present(self) -> None:
+        if not self.leads:
+            write_text(self._present(self.rank), self._life)
+
+    def _present(self, rank: int) -> Path:
+        return self.folder / f"present-{rank}"
+
+    def _here(self, order: Order, rank: int) -> Path:
+        return self.folder / f"here-{order.name}-{rank}"
+
+    def _weights(self, order: Order, rank: int = 0) -> Path:
+        """The leader's are those to go from."""
+        return self.folder / f"weights-{order.name}-{rank}.safetensors"
+
+
+def _mean(parts: Sequence[Part]) -> list[Tensor]:
+    """Of the weights of several, each by the steps that it took."""
+    total = sum(num_steps for _, num_steps in parts)
+    columns = zip(*(weights for weights, _ in parts), strict=True)
+    return [_summed(column, [num_steps / total for _, num_steps in parts]) for column in columns]
+
+
+def _summed(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+    found = torch.zeros_like(tensors[0])
+    for tensor, share in zip(tensors, shares, strict=True):
+        found.add_(tensor.to(found.device), alpha=share)
+    return found
+
+
+def _write_weights(path: Path, part: Part) -> None:
+    tensors = {str(number): tensor.detach().cpu().contiguous() for number, tensor in enumerate(part[0])}
+    write_parts(path, safetensors(tensors | {STEPS: torch.tensor(float(part[1]))}))
+
+
+def _read_weights(path: Path) -> Part:
+    tensors = load_file(path)
+    num_steps = int(tensors.pop(STEPS))
+    return [tensors[str(number)] for number in range(len(tensors))], num_steps
+
+
+def _content(path: Path) -> str:
+    with suppress(FileNotFoundError):
+        return path.read_text()
+    return ""
