@@ -50,6 +50,7 @@ def supervised(code: str, *, size: int = 2, max_restarts: int = 5, progress: obj
 def test_all_of_them_know_who_and_how_many_they_are() -> None:
     code = (
         "assert os.environ['WORLD_SIZE'] == '3' and os.environ['LOCAL_RANK'] == str(rank)\n"
+        "assert os.getpgrp() == os.getpid()\n"  # a terminal's Ctrl-C is the supervisor's
         f"assert os.environ['{PARENT}'] == str(os.getppid()) and not os.path.exists(os.environ['{STORE}'])"
     )
     assert supervised(code, size=3) == (0, [])
@@ -95,3 +96,26 @@ def test_asked_to_stop_it_tells_the_leader_and_tries_no_more(number: signal.Sign
     assert supervised(code) == (130, [])
     asker.join()
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("max_restarts", "code", "ended"), [(5, 0, [9, 9]), (1, 9, [9])])
+def test_of_those_apart_a_follower_alone_is_started_anew(max_restarts: int, code: int, ended: list[int]) -> None:
+    """It dies twice; the leader, of which there is one, ends when it has come for the third time."""
+    program = (
+        "import os, pathlib, sys, time\n"
+        "seen = pathlib.Path('seen-' + os.environ['RANK'])\n"
+        "with seen.open('a') as file: file.write('x')\n"
+        "follower = pathlib.Path('seen-1')\n"
+        "if os.environ['RANK'] == '1': sys.exit(0 if follower.read_text() == 'xxx' else 9)\n"
+        "while not follower.exists() or follower.read_text() != 'xxx': time.sleep(0.01)\n"
+    )
+    restarts: list[int] = []
+    told = supervise(
+        [sys.executable, "-c", program],
+        size=2,
+        max_restarts=max_restarts,
+        restarting=lambda _, number: restarts.append(number),
+        apart=True,
+    )
+    assert (told, restarts) == (code, ended)
+    assert Path("seen-0").read_text() == "x"

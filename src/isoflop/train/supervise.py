@@ -82,7 +82,8 @@ def _attempt(command: list[str], size: int, asked: list[int], returns: Callable[
 
         def started(rank: int) -> subprocess.Popen[bytes]:
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            return subprocess.Popen(command, env=os.environ | common | own, stdout=STDERR)
+            # a group of its own: a terminal's Ctrl-C would find it before it can answer, importing
+            return subprocess.Popen(command, env=os.environ | common | own, stdout=STDERR, process_group=0)
 
         try:
             for rank in range(size):
