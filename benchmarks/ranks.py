@@ -75,7 +75,7 @@ def main() -> None:
 
 def speed(size: str, rounds: int, out: Path) -> dict[str, Any]:
     """Medians over rounds of the sides' tokens a second, and of what two processes do for one."""
-    speeds: dict[str, list[float]] = {side: [] for side in SIDES}
+    speeds: dict[str, list[float]] = {side: [] for side in (*SIDES, STRANGERS_SIDE)}
     for _ in range(rounds):
         for side, (processes, threads) in SIDES.items():
             speeds[side].append(told_by({"size": size, "threads": threads}, processes, out))

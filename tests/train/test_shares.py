@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from isoflop.train.shares import Shares
+from isoflop.train.shares import Replicas, Shares
 from isoflop.train.updates import orthogonalise
 
 
@@ -26,6 +26,37 @@ class Thread(Shares):
         received = torch.cat([self.table[source, self.number] for source in range(self.size)])
         self.barrier.wait()
         return received
+
+
+class Replica(Replicas):
+    """One of several threads that hold the same, and lay what they made on a shared table."""
+
+    def __init__(self, rank: int, barrier: threading.Barrier, table: dict[int, Tensor]) -> None:
+        super().__init__(rank, barrier.parties)
+        self.barrier, self.table = barrier, table
+
+    def _gathered(self, part: Tensor) -> Tensor:
+        self.table[self.rank] = part
+        self.barrier.wait()
+        return torch.cat([self.table[rank] for rank in range(self.size)])
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("num", [1, 3, 4])
+def test_replicas_work_on_a_part_each_and_have_all_of_it(size: int, num: int) -> None:
+    stack, sizes = torch.randn(num, 4, 6, generator=torch.Generator().manual_seed(0)), list[int]()
+
+    def work(whole: Tensor) -> Tensor:
+        sizes.append(len(whole))
+        return orthogonalise(whole, torch.float32)
+
+    barrier, table = threading.Barrier(size), dict[int, Tensor]()
+    with ThreadPoolExecutor(size) as pool:
+        futures = [pool.submit(Replica(rank, barrier, table).by_whole_matrices, work, stack) for rank in range(size)]
+        found = [future.result(timeout=10) for future in futures]
+    assert sizes == [-(-num // size)] * size
+    for each in found:
+        torch.testing.assert_close(each, orthogonalise(stack, torch.float32))
 
 
 @pytest.mark.parametrize("size", [2, 3])

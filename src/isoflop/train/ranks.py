@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from isoflop.core.errors import StudyError
-from isoflop.train.shares import Shares
+from isoflop.train.shares import Replicas, Shares
 
 if TYPE_CHECKING:
     from isoflop.model.transformer import Transformer
@@ -116,6 +116,10 @@ class Ranks(Team):
         still = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch 2.13 on
         options: dict[str, Any] = {still: False}
         return DistributedDataParallel(model, **options)
+
+    def replicas(self) -> Replicas:
+        """The processes as those that hold the same weights."""
+        return Replicas(self.rank, self.size)
 
     def cut(self, model: Transformer) -> Shares:
         """Leaves each process its share of the model."""

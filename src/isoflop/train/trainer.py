@@ -22,7 +22,7 @@ from isoflop.train.noise import NoiseScale
 from isoflop.train.optimizers import Optimizer, gradient_norm
 from isoflop.train.ranks import GATHER, STEP, TOGETHER, WEIGHTS, Layout, Ranks, Team
 from isoflop.train.schedule import Anchor, rate_scale
-from isoflop.train.shares import WHOLE
+from isoflop.train.shares import WHOLE, Whole
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -54,7 +54,7 @@ class Trainer:
         self.together = ranks if isinstance(ranks, Ranks) else None
         """The processes that take every step together."""
         self.apart = ranks if isinstance(ranks, Apart) else None
-        self.shares = self.together.cut(self.model) if self.together and self.layout.sharded else WHOLE
+        self.shares = self._shares()
         self.optimizer = Optimizer(self.model, recipe, self.shares)
         self.batches = Batches(
             shards,
@@ -80,6 +80,12 @@ class Trainer:
         self.skipped: list[int] = []
         """Batches of the stream that are passed over, by number, ascending."""
         self.anchor = Anchor(0, 0.0, recipe.num_steps)
+
+    def _shares(self) -> Whole:
+        """What of the model is here, and who works on its whole matrices."""
+        if self.together is None:
+            return WHOLE
+        return self.together.cut(self.model) if self.layout.sharded else self.together.replicas()
 
     @property
     def tokens_seen(self) -> int:
