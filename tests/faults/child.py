@@ -19,7 +19,7 @@ from isoflop.core.files import write_text
 from isoflop.core.journal import RecordLog
 from isoflop.core.process import PARENT, die_with_parent
 from isoflop.text.prepare import load, open_split
-from isoflop.train import safety, target
+from isoflop.train import safety, target, watchdog
 from isoflop.train.apart import Apart
 from isoflop.train.audit import digest
 from isoflop.train.ranks import Layout, Ranks
@@ -44,6 +44,7 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, layout=layout)
     _flip(folder, trainer)
     _slow(folder, trainer)
+    _hang(folder, trainer)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)
         sys.exit()
@@ -71,6 +72,24 @@ def _flip(folder: Path, trainer: Trainer) -> None:
         return apply(window, scale)
 
     trainer.apply = flipping  # type: ignore[method-assign]
+
+
+def _hang(folder: Path, trainer: Trainer) -> None:
+    """Lets the process that HANG names hang at its 200th step, once; a watchdog waits two seconds."""
+    if "HANG" not in os.environ:
+        return
+    watchdog.PATIENCE_SECONDS, watchdog.PATIENCE_SHARE = 2.0, 0.0
+    apply, calls = trainer.apply, 0
+
+    def hanging(window: int, scale: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        if os.environ["HANG"] == os.environ.get("RANK", "0") and calls == 200 and not (folder / "hung").exists():
+            (folder / "hung").touch()
+            time.sleep(1e6)
+        return apply(window, scale)
+
+    trainer.apply = hanging  # type: ignore[method-assign]
 
 
 def _slow(folder: Path, trainer: Trainer) -> None:

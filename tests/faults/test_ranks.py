@@ -17,9 +17,11 @@ import torch
 
 from faults.child import NUM_STEPS
 from isoflop.core.journal import read_records
-from isoflop.core.records import Evaluation, RolledBack, Step, Warned
+from isoflop.core.records import Alert, Evaluation, RolledBack, Step, Warned
 from isoflop.train.checkpoint import Store
 from isoflop.train.supervise import supervise
+from isoflop.train.target import STACKS
+from isoflop.train.watchdog import EXIT_CODE
 from toy import rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))
@@ -202,6 +204,23 @@ def test_a_bit_that_flips_in_one_process_is_found_by_the_other(
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert [record.reason for record in records if isinstance(record, RolledBack)] == ["ranks differ"]
     assert [record.code for record in records if isinstance(record, Warned)] == ["rolled_back"]
+    assert (tmp_path / "done").read_text() == (undisturbed[0] / "done").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_hangs_is_ended_and_all_start_anew(
+    corpus: Path, undisturbed: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    """The leader's watchdog finds it, whoever hangs: the leader waits for the others at every step."""
+    monkeypatch.setenv("HANG", str(rank))
+    restarts = list[int]()
+    assert trained(tmp_path, corpus, size=2, restarts=restarts) == 0
+    assert restarts == [EXIT_CODE]
+    alerts = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
+    (alert,) = [record for record in alerts if isinstance(record, Alert)]
+    assert alert.code == "hung" and str(tmp_path / "run" / STACKS) in alert.message
+    assert ("in apply" if rank else "in hanging") in (tmp_path / "run" / STACKS).read_text()
     assert (tmp_path / "done").read_text() == (undisturbed[0] / "done").read_text()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from isoflop.core.errors import Interrupted
 from isoflop.core.products import Plan, StudyWarning
-from isoflop.core.records import Evaluation, Landing
+from isoflop.core.records import Alert, Evaluation, Landing
 from isoflop.core.session import Session
 from isoflop.evaluate.score import Scores, bits_per_byte_of
 from isoflop.train.alerts import Alerts
@@ -22,9 +22,12 @@ from isoflop.train.safety import RUN, STAGE, Clock, Safety
 from isoflop.train.schedule import Anchor
 from isoflop.train.stop import Stopped, StopRequest, stop_requests
 from isoflop.train.trainer import Trainer
+from isoflop.train.watchdog import Watchdog, watched
 
 BEST = "best"
 """Folder of the checkpoint whose validation loss was least; only where the plan repeats text."""
+STACKS = "hang.txt"
+"""Beside the checkpoints: where every thread of a run was that hung."""
 NUM_EVALUATIONS = 8
 EVALUATION_SHARE = 0.01
 """Share of the training time that validation may take (a forward pass costs a third of a step)."""
@@ -87,9 +90,9 @@ class TargetRun:
         if self.safety.store.is_empty:
             self.safety.save()  # where a first spike goes back to
         try:
-            with stop_requests() as request:
+            with stop_requests() as request, self._watched() as dog:
                 try:
-                    self._train(request)
+                    self._train(request, dog)
                 except Stopped:
                     self._interrupt(request)
             self._restore_best()
@@ -99,10 +102,18 @@ class TargetRun:
             self.safety.store.join()
             self.best.join()
 
-    def _train(self, request: StopRequest) -> None:
+    def _watched(self) -> AbstractContextManager[Watchdog]:
+        def tell(message: str) -> None:
+            self.session.write(Alert(RUN, self.trainer.num_done, "hung", message))
+
+        stacks = self.safety.store.folder / STACKS
+        return watched(stacks, seconds=self.plan.training_seconds, telling=tell)
+
+    def _train(self, request: StopRequest, dog: Watchdog) -> None:
         self.meter.restart()
         trainer, started = self.trainer, False
         while trainer.num_done < trainer.anchor.num_steps:
+            dog.beat()
             with nullcontext() if started else request.at_once():  # the first may compile, and nothing is new yet
                 self.meter.add(trainer.step())
             started = True
