@@ -22,7 +22,7 @@ RATE_RATIOS: dict[OptimizerName, float] = {
     "muon": 1.0,
     "adamw": 0.5,
     "lion": 0.1,
-    "schedule-free": 0.5,
+    "schedule-free": 1.0,
     "lamb": 1.5,
     "sgd": 40.0,
 }
