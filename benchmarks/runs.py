@@ -54,11 +54,20 @@ def side_by_side(
 
 
 def train_once(
-    corpus: Path, width: int, tokens: float, *, unique_tokens: int | None = None, dropout: float = 0.0, **changes: Any
+    corpus: Path,
+    width: int,
+    tokens: float,
+    *,
+    unique_tokens: int | None = None,
+    dropout: float = 0.0,
+    layers: int | None = None,
+    **changes: Any,
 ) -> float:
-    """Validation loss, nats per token, of one run; ``changes`` are fields of the recipe in place of the rules'."""
+    """Validation loss, nats per token, of one run; ``changes`` are fields of the recipe in place of the rules'. Of as
+    many ``layers`` as the ladder of shapes has, where nobody says."""
     manifest = load(corpus)
     config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
+    config = dataclasses.replace(config, num_hidden_layers=layers or config.num_hidden_layers)
     unique = unique_tokens or manifest.train.num_tokens
     rules = recipe_for(count_parameters(config).matmul, tokens, context=CONTEXT, unique_tokens=unique, seed=0)
     recipe = dataclasses.replace(rules, **changes)
