@@ -150,6 +150,24 @@ def test_who_took_part_and_is_gone_is_waited_for_only_while_nobody_knows(
     assert weight(outer) == 1.0
 
 
+def test_weights_that_are_not_those_that_were_left_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("isoflop.train.apart.PATIENCE", 0.2)
+    leader, outer = led(tmp_path, 1.0)
+    adder = Adder()
+    with following(tmp_path, adder):
+        leader.begin(outer, [(0, 1.0)])
+        until(lambda: any(tmp_path.glob("weights-*-1.json")))
+        (path,) = tmp_path.glob("weights-*-1.safetensors")
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+        leader.finish(outer, 1)
+        leader.end()
+    assert weight(outer) == 1.0
+
+
 def test_a_leader_clears_what_an_earlier_one_left(tmp_path: Path) -> None:
     for name in ("order.json", "present-1", "weights-x-000001-0.safetensors"):
         (tmp_path / name).write_text("old")
@@ -167,6 +185,6 @@ def test_old_rounds_leave_no_files(tmp_path: Path) -> None:
         leader.begin(outer, [(5, 1.0)])
         until(lambda: (5, 1.0) in adder.applied)
         leader.finish(outer, 1)
-        assert len(list(tmp_path.glob("weights-*"))) == 2
+        assert len(list(tmp_path.glob("weights-*.safetensors"))) == 2
         leader.end()
     assert {path.name for path in tmp_path.iterdir()} == {"order.json", "present-1"}

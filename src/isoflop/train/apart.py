@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from isoflop.core import codec
-from isoflop.core.files import read_json, write_checked_json, write_parts, write_text
+from isoflop.core.errors import CorruptFileError
+from isoflop.core.files import read_json, verify, write_checked_json, write_digested, write_text
 from isoflop.train.checkpoint import safetensors
 from isoflop.train.diloco import OuterStep
 from isoflop.train.ranks import TIMEOUT, Team
@@ -39,8 +40,6 @@ PRESENCE_SECONDS = 1.0
 """How often one that waits says again that it is there: the leader may have cleared the folder since."""
 PATIENCE = 60.0
 """Seconds that the leader waits for the weights of one that took part, when its own steps are done."""
-STEPS = "steps"
-"""The tensor that says how many are behind the weights."""
 Part = tuple[list[Tensor], int]
 """Weights, and the steps that their process took towards them."""
 
@@ -105,11 +104,9 @@ class Apart(Team):
         assert trainer.outer is not None
         while not (order := self._next_order()).is_end:
             self._order = order
-            if order.is_open:
-                with suppress(FileNotFoundError):  # the leader is at the next round already
-                    weights, _ = _read_weights(self._weights(order))
-                    trainer.outer.adopt(weights)
-                    self._take_part(trainer, order)
+            if order.is_open and (start := _read_weights(self._weights(order))):
+                trainer.outer.adopt(start[0])
+                self._take_part(trainer, order)
 
     def end(self) -> None:
         self._give(replace(self._order, is_open=False, is_end=True))
@@ -133,8 +130,8 @@ class Apart(Team):
         found, end = dict[int, Part](), time.monotonic() + PATIENCE
         while (missing := self._taking_part() - found.keys()) and time.monotonic() < end:
             for rank in missing:
-                with suppress(FileNotFoundError):
-                    found[rank] = _read_weights(self._weights(self._order, rank))
+                if part := _read_weights(self._weights(self._order, rank)):
+                    found[rank] = part
             time.sleep(POLL_SECONDS)
         return [found[rank] for rank in sorted(found)]
 
@@ -210,14 +207,25 @@ def _summed(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
 
 
 def _write_weights(path: Path, part: Part) -> None:
+    """With a receipt beside them, which is written last."""
     tensors = {str(number): tensor.detach().cpu().contiguous() for number, tensor in enumerate(part[0])}
-    write_parts(path, safetensors(tensors | {STEPS: torch.tensor(float(part[1]))}))
+    receipt = {"sha256": write_digested(path, safetensors(tensors)), "steps": part[1]}
+    write_checked_json(_receipt(path), receipt)
 
 
-def _read_weights(path: Path) -> Part:
-    tensors = load_file(path)
-    num_steps = int(tensors.pop(STEPS))
-    return [tensors[str(number)] for number in range(len(tensors))], num_steps
+def _read_weights(path: Path) -> Part | None:
+    """None where they are not there, not yet or not any more, or not as they were written."""
+    try:
+        receipt = read_json(_receipt(path))
+        verify(path, receipt["sha256"])
+        tensors = load_file(path)
+    except (FileNotFoundError, CorruptFileError):
+        return None
+    return [tensors[str(number)] for number in range(len(tensors))], int(receipt["steps"])
+
+
+def _receipt(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def _content(path: Path) -> str:
