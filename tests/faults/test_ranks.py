@@ -253,5 +253,6 @@ def test_of_those_that_train_apart_one_drops_out_and_comes_back_while_the_other_
     assert restarts == [-signal.SIGKILL]
     records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
     assert [record.step for record in records if isinstance(record, Step)] == sorted(losses(tmp_path))  # none anew
+    assert "absent" in {record.code for record in records if isinstance(record, Alert)}
     assert len((tmp_path / "joined").read_text().split()) == 3  # two at first, and one that came back, and took part
     assert losses(tmp_path)[NUM_STEPS] == pytest.approx(losses(undisturbed[0])[NUM_STEPS], rel=0.15)

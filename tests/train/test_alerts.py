@@ -44,3 +44,12 @@ def test_a_loss_that_falls_no_more_at_a_constant_rate(annealing: bool, expected:
 
 def test_memory_near_its_end() -> None:
     assert codes([step(0), step(1)], memory=0.95) == [(0, "memory")]
+
+
+def test_processes_that_are_away_are_told_each_time_they_leave() -> None:
+    alerts = Alerts("target")
+    judged = [
+        alerts.judge(step(i), annealing=False, num_absent=n, memory_share=0.1) for i, n in enumerate([0, 1, 1, 0, 2])
+    ]
+    assert [[a.message[:2] for a in found] for found in judged] == [[], ["1 "], [], [], ["2 "]]
+    assert {a.code for found in judged for a in found} == {"absent"}

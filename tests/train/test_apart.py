@@ -115,13 +115,13 @@ def test_who_has_taken_no_step_is_not_waited_for_and_leaves_nothing(tmp_path: Pa
     with following(tmp_path, adder):
         leader.begin(outer, [(0, 1.0)])
         leader.finish(outer, 1)
-        assert weight(outer) == 1.0
+        assert weight(outer) == 1.0 and leader.num_absent == 1
         leader.begin(outer, [(4, 1.0)])
         go_on.set()
         until(lambda: (4, 1.0) in adder.applied)  # at the latest there it is again
         leader.finish(outer, 1)
         leader.end()
-    assert weight(outer) == pytest.approx(after_outer_step(1.0, 1.5), abs=1e-4)
+    assert weight(outer) == pytest.approx(after_outer_step(1.0, 1.5), abs=1e-4) and leader.num_absent == 0
 
 
 @pytest.mark.parametrize("returns", [True, False])

@@ -173,7 +173,7 @@ class Alert(Record):
     run: str
     step: int
     code: str
-    """slow, plateau or memory (train/alerts.py); hung (train/watchdog.py)."""
+    """slow, plateau, memory or absent (train/alerts.py); hung (train/watchdog.py)."""
     message: str
 
 

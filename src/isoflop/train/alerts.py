@@ -32,12 +32,15 @@ class Alerts:
         self._speeds, self._losses = array("d"), array("d")
         self._told: set[str] = set()
 
-    def judge(self, step: Step, *, annealing: bool, memory_share: float | None = None) -> list[Alert]:
-        """What is new. ``annealing``: the rate falls, so that the loss has to; a plateau is looked for before that."""
+    def judge(
+        self, step: Step, *, annealing: bool, num_absent: int = 0, memory_share: float | None = None
+    ) -> list[Alert]:
+        """What is new. ``annealing``: the rate falls, so that the loss has to; a plateau is looked for before that.
+        ``num_absent``: of the processes that train apart, in the last round."""
         share = memory_use() if memory_share is None else memory_share
         self._speeds.append(step.tokens_per_second)
         self._losses.append(step.loss)
-        found = dict((*self._slow(), *(() if annealing else self._plateau()), *_memory(share)))
+        found = dict((*self._slow(), *(() if annealing else self._plateau()), *_memory(share), *_absent(num_absent)))
         new = [Alert(self.run, step.step, code, message) for code, message in found.items() if code not in self._told]
         self._told = set(found) | (self._told & {"plateau"})  # which hovers about its threshold
         return new
@@ -65,6 +68,14 @@ def memory_use() -> float:
         return tree_use(psutil.Process(head_of_work())).memory_bytes / usable_memory()
     except (psutil.Error, OSError):
         return 0.0
+
+
+def _absent(count: int) -> Iterator[tuple[str, str]]:
+    if count:
+        yield (
+            "absent",
+            f"{count} of the processes that train apart took no part in the last round: its text is not read",
+        )
 
 
 def _memory(share: float) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,8 @@ class Apart(Team):
             torch.cuda.set_device(device)
         self.folder, self._order = folder, Order("", [], [], is_open=False)
         self._num_rounds, self._life = 0, uuid.uuid4().hex[:12]
+        self.num_absent = 0
+        """Of the others, those without a part in the last round."""
         self._seen: tuple[tuple[int, int], Order] | None = None
         """The order as it was read last, and the file's version then."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +99,9 @@ class Apart(Team):
         """The leader's: ends the round, ``num_steps`` of which it has done itself, with a step that all take."""
         self._order = replace(self._order, is_open=False)
         self._give(self._order)
-        outer.step(_mean([(outer.masters(), num_steps), *self._others()]))
+        others = self._others()
+        self.num_absent = self.size - 1 - len(others)
+        outer.step(_mean([(outer.masters(), num_steps), *others]))
 
     def follow(self, trainer: Trainer) -> None:
         """Takes part in one round after another, to the leader's end."""

@@ -162,7 +162,8 @@ class TargetRun:
         step = self.meter.flush()
         if step is not None:
             annealing = self.trainer.progress >= 1 - self.trainer.recipe.decay_fraction
-            for alert in self.alerts.judge(step, annealing=annealing):
+            absent = self.trainer.apart.num_absent if self.trainer.apart else 0
+            for alert in self.alerts.judge(step, annealing=annealing, num_absent=absent):
                 self.session.write(alert)
                 self.session.progress.note(f"alert [{alert.code}]: {alert.message}")
             self.session.progress.update(
