@@ -85,11 +85,11 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return folder, time.time() - (folder / "started").stat().st_mtime
 
 
-def assert_alike(one: Path, other: Path) -> None:
+def assert_alike(one: Path, other: Path, *, within: float = 0.02) -> None:
     """Same run up to rounding: sums over sequences are taken in another order."""
     mine, theirs = state(one), state(other)
     for name in (name for name in mine if name.endswith("master")):
-        assert float((mine[name] - theirs[name]).norm() / mine[name].norm()) < 0.02, name
+        assert float((mine[name] - theirs[name]).norm() / mine[name].norm()) < within, name
 
 
 @pytest.mark.parametrize("size", [2, rarely(3)])
@@ -129,7 +129,8 @@ def test_processes_that_share_a_model_learn_what_those_with_all_of_it_do(
         assert trained(expected, corpus, size=2) == 0
     monkeypatch.setenv("SHARDED", "1")
     assert trained(tmp_path / "shares", corpus, size=2) == 0
-    assert_alike(expected, tmp_path / "shares")
+    magnified = changes.get("optimizer") == "lamb"  # by its ratios of norms: 3 % were seen, of equal losses
+    assert_alike(expected, tmp_path / "shares", within=0.05 if magnified else 0.02)
     mine, theirs = validations(expected), validations(tmp_path / "shares")
     assert mine == pytest.approx(theirs, rel=0.01)
 
