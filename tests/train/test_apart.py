@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 import torch
 
+from isoflop.core.errors import DivergedError, StudyError
 from isoflop.model.transformer import build_model
 from isoflop.train.apart import Apart
 from isoflop.train.diloco import MOMENTUM, RATE, OuterStep
@@ -188,3 +189,47 @@ def test_old_rounds_leave_no_files(tmp_path: Path) -> None:
         assert len(list(tmp_path.glob("weights-*.safetensors"))) == 2
         leader.end()
     assert {path.name for path in tmp_path.iterdir()} == {"order.json", "present-1"}
+
+
+def test_an_earlier_leaders_end_is_not_this_ones(tmp_path: Path) -> None:
+    led(tmp_path, 1.0)[0].end()
+    adder = Adder()
+    with following(tmp_path, adder):  # finds that end
+        leader, outer = led(tmp_path, 1.0)
+        leader.begin(outer, [(0, 1.0)])
+        until(lambda: adder.applied == [(0, 1.0)])
+        leader.end()
+
+
+def test_who_has_taken_part_is_waited_for_even_where_the_round_is_over_before_it_came(tmp_path: Path) -> None:
+    """Rounds of one step, which the leader ends as soon as it begins them."""
+    leader, outer = led(tmp_path, 1.0)
+    adder = Adder()
+    with following(tmp_path, adder):
+        leader.begin(outer, [(0, 1.0)])
+        until(lambda: any(tmp_path.glob("weights-*-1.json")))
+        leader.finish(outer, 1)
+        for number in range(1, 10):
+            leader.begin(outer, [(number, 1.0)])
+            leader.finish(outer, 1)
+            assert leader.num_absent == 0
+        leader.end()
+    assert [window for window, _ in adder.applied] == list(range(10))
+
+
+def test_numbers_that_are_none_end_their_process_and_reach_nobody(tmp_path: Path) -> None:
+    leader, outer = led(tmp_path, 1.0)
+    adder = Adder()
+    adder.before = lambda number: [master.fill_(float("nan")) for master in adder.outer.masters()]
+    apart = Apart(tmp_path, 1, 2, device=HERE)
+    leader.begin(outer, [(0, 1.0)])
+    with pytest.raises(DivergedError, match="process 1"):
+        apart.follow(cast(Trainer, adder))
+    assert not any(tmp_path.glob("weights-*-1*"))
+
+
+def test_who_hears_of_no_leader_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isoflop.train.apart.LEADERLESS_SECONDS", 0.05)
+    monkeypatch.setattr("isoflop.train.apart.PRESENCE_SECONDS", 0.01)
+    with pytest.raises(StudyError, match="no order"):
+        Apart(tmp_path, 1, 2, device=HERE).follow(cast(Trainer, Adder()))

@@ -23,11 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from isoflop.core import codec
-from isoflop.core.errors import CorruptFileError
+from isoflop.core.errors import CorruptFileError, DivergedError, StudyError
 from isoflop.core.files import read_json, verify, write_checked_json, write_digested, write_text
 from isoflop.train.checkpoint import safetensors
 from isoflop.train.diloco import OuterStep
-from isoflop.train.ranks import TIMEOUT, Team
+from isoflop.train.ranks import Team
+from isoflop.train.watchdog import Watchdog, watched
 
 if TYPE_CHECKING:
     from isoflop.train.trainer import Trainer
@@ -38,8 +39,13 @@ ORDER = "order.json"
 POLL_SECONDS = 0.02
 PRESENCE_SECONDS = 1.0
 """How often one that waits says again that it is there: the leader may have cleared the folder since."""
-PATIENCE = 60.0
-"""Seconds that the leader waits for the weights of one that took part, when its own steps are done."""
+PATIENCE, SLOWEST = 60.0, 50e6
+"""Seconds that the leader waits for the weights of those that take part, when its own steps are done, and bytes a
+second at which they may still come."""
+COMING_SECONDS = 300.0
+"""The leader waits before its first step for all to be there; `train.watchdog` is more patient."""
+LEADERLESS_SECONDS = 6 * 3600.0
+"""Without a new order; a leader validates, saves and compiles meanwhile."""
 Part = tuple[list[Tensor], int]
 """Weights, and the steps that their process took towards them."""
 
@@ -69,14 +75,20 @@ class Apart(Team):
             torch.cuda.set_device(device)
         self.folder, self._order = folder, Order("", [], [], is_open=False)
         self._num_rounds, self._life = 0, uuid.uuid4().hex[:12]
+        self._lives = dict[int, str]()
+        """Those that took part in the last round: the leader waits for them in this one."""
+        self._is_warm = False
+        """Whether this follower has taken a step: its next ones will not compile."""
         self.num_absent = 0
         """Of the others, those without a part in the last round."""
         self._seen: tuple[tuple[int, int], Order] | None = None
         """The order as it was read last, and the file's version then."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.leads:
-            for leftover in folder.iterdir():
+            for leftover in folder.glob("[!.]*"):  # what begins with a dot may be under way
                 leftover.unlink(missing_ok=True)
+        self._found = self._read_order()
+        """What lay there: perhaps an earlier leader's end."""
         self._say_present()
 
     @staticmethod
@@ -99,66 +111,85 @@ class Apart(Team):
         """The leader's: ends the round, ``num_steps`` of which it has done itself, with a step that all take."""
         self._order = replace(self._order, is_open=False)
         self._give(self._order)
-        others = self._others()
+        others = self._others(sum(master.nbytes for master in outer.masters()))
         self.num_absent = self.size - 1 - len(others)
         outer.step(_mean([(outer.masters(), num_steps), *others]))
 
     def follow(self, trainer: Trainer) -> None:
-        """Takes part in one round after another, to the leader's end."""
+        """Takes part in one round after another, to the leader's end. A hang ends this process (`train.watchdog`).
+
+        Raises `DivergedError` where its own weights are numbers no more, `StudyError` where no order comes.
+        """
         assert trainer.outer is not None
-        while not (order := self._next_order()).is_end:
-            self._order = order
-            if order.is_open and (start := _read_weights(self._weights(order))):
-                trainer.outer.adopt(start[0])
-                self._take_part(trainer, order)
+        with watched(self.folder / f"hang-{self.rank}.txt", seconds=0.0, telling=lambda message: None) as dog:
+            while not (order := self._next_order(dog)).is_end:
+                self._order = order
+                if (order.is_open or self._is_warm) and (start := _read_weights(self._weights(order))):
+                    trainer.outer.adopt(start[0])
+                    self._take_part(trainer, order, dog)
 
     def end(self) -> None:
         self._give(replace(self._order, is_open=False, is_end=True))
         self._sweep(but=ORDER)
 
-    def _take_part(self, trainer: Trainer, order: Order) -> None:
+    def _take_part(self, trainer: Trainer, order: Order, dog: Watchdog) -> None:
         assert trainer.outer is not None
         for number, (window, scale) in enumerate(zip(order.windows, order.scales, strict=True), start=1):
+            if number == 1 and self._is_warm:
+                self._say_here(order)
+            dog.beat()
             trainer.apply(window, scale)
-            if number == 1:
-                write_text(self._here(order, self.rank), self._life)
+            if not self._is_warm:
+                self._is_warm = True
+                self._say_here(order)
             now = self._read_order()
             if now.name != order.name or now.is_end:
                 return  # the leader went back, or ended
             if not now.is_open or number == len(order.windows):
-                _write_weights(self._weights(order, self.rank), (trainer.outer.masters(), number))
+                self._leave(order, trainer.outer.masters(), number)
                 return
 
-    def _others(self) -> list[Part]:
-        """What those leave that took part, as far as it comes in time."""
-        found, end = dict[int, Part](), time.monotonic() + PATIENCE
+    def _leave(self, order: Order, weights: list[Tensor], num_steps: int) -> None:
+        if not _are_numbers(weights):  # started anew, it has other momenta
+            raise DivergedError(f"the weights of process {self.rank} are numbers no more", where=order.name)
+        _write_weights(self._weights(order, self.rank), (weights, num_steps))
+
+    def _others(self, num_bytes: int) -> list[Part]:
+        """What those leave that take part, as far as it comes in time."""
+        found, end = dict[int, Part](), time.monotonic() + PATIENCE + num_bytes / SLOWEST
         while (missing := self._taking_part() - found.keys()) and time.monotonic() < end:
             for rank in missing:
                 if part := _read_weights(self._weights(self._order, rank)):
                     found[rank] = part
             time.sleep(POLL_SECONDS)
-        return [found[rank] for rank in sorted(found)]
+        self._lives = {rank: _content(self._present(rank)) for rank in found}
+        return [found[rank] for rank in sorted(found) if _are_numbers(found[rank][0])]
 
     def _taking_part(self) -> set[int]:
-        """The followers that have taken a step of this round and have not been started anew since."""
-        ranks = range(1, self.size)
-        return {r for r in ranks if _content(self._here(self._order, r)) == _content(self._present(r)) != ""}
+        """The followers that took part in the last round, or say that they are here in this one, and have not been
+        started anew since."""
+        here = {rank: _content(self._here(self._order, rank)) for rank in range(1, self.size)}
+        lives = self._lives | {rank: life for rank, life in here.items() if life}
+        return {rank for rank, life in lives.items() if life == _content(self._present(rank))}
 
     def _wait_for_all(self) -> None:
-        """Before the first round, as long as processes of a group wait for each other; afterwards for nobody."""
-        end = time.monotonic() + TIMEOUT.total_seconds()
+        """Before the first round, for some time; afterwards for nobody."""
+        end = time.monotonic() + COMING_SECONDS
         while not self._num_rounds and time.monotonic() < end:
             if all(self._present(rank).exists() for rank in range(1, self.size)):
                 return
             time.sleep(POLL_SECONDS)
 
-    def _next_order(self) -> Order:
-        """The first that is not of the round that this process knows."""
-        said = 0.0
-        while (order := self._read_order()).name == self._order.name and not order.is_end:
+    def _next_order(self, dog: Watchdog) -> Order:
+        """The first that is neither of the round that this process knows nor what lay there at its start."""
+        started, said = time.monotonic(), 0.0
+        while (order := self._read_order()) == self._found or (order.name == self._order.name and not order.is_end):
+            dog.beat()
             if time.monotonic() - said > PRESENCE_SECONDS:
                 self._say_present()
                 said = time.monotonic()
+            if said - started > LEADERLESS_SECONDS:
+                raise StudyError(f"no order for {LEADERLESS_SECONDS / 3600:.0f} hours", where=str(self.folder))
             time.sleep(POLL_SECONDS)
         return order
 
@@ -185,6 +216,9 @@ class Apart(Team):
         if not self.leads:
             write_text(self._present(self.rank), self._life)
 
+    def _say_here(self, order: Order) -> None:
+        write_text(self._here(order, self.rank), self._life)
+
     def _present(self, rank: int) -> Path:
         return self.folder / f"present-{rank}"
 
@@ -201,6 +235,10 @@ def _mean(parts: Sequence[Part]) -> list[Tensor]:
     total = sum(num_steps for _, num_steps in parts)
     columns = zip(*(weights for weights, _ in parts), strict=True)
     return [_summed(column, [num_steps / total for _, num_steps in parts]) for column in columns]
+
+
+def _are_numbers(weights: Sequence[Tensor]) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in weights)
 
 
 def _summed(tensors: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from isoflop.train.trainer import Trainer
 
 STEP, SHARE, GATHER, WEIGHTS, COMPARE, END = range(6)
-TIMEOUT = timedelta(minutes=10)
-"""The longest that a process waits for the others: the leader may compile, validate or save meanwhile."""
+TIMEOUT = timedelta(hours=1)
+"""The longest that a process waits for the others: the leader may compile, validate or save meanwhile, and its watchdog
+(`train.watchdog`) is to find first what hangs."""
 STORE = "ISOFLOP_STORE"
 """Environment variable: the file by which processes of one machine find each other; torchrun's variables otherwise."""
 

@@ -48,17 +48,17 @@ def supervise(
     torch.cuda.empty_cache()  # what this process has of the first GPU's memory is the leader's now
     asked: list[int] = []
     before = [object(), object()]
-    attempts = iter(range(1, 1 + max_restarts))
+    attempts, comebacks = (iter(range(1, 1 + max_restarts)) for _ in range(2))
 
     def returns(code: int) -> bool:
         """Whether a follower may come back."""
-        number = next(attempts, None) if apart else None
+        number = next(comebacks, None)
         if number is not None:
             restarting(number, code)
         return number is not None
 
     while True:
-        code = _attempt(command, size, asked, returns)
+        code = _attempt(command, size, asked, returns if apart else None)
         if asked:
             return ASKED_CODE
         before = [before[1], progress()]
@@ -69,7 +69,7 @@ def supervise(
         restarting(number, code)
 
 
-def _attempt(command: list[str], size: int, asked: list[int], returns: Callable[[int], bool]) -> int:
+def _attempt(command: list[str], size: int, asked: list[int], returns: Callable[[int], bool] | None) -> int:
     with tempfile.TemporaryDirectory(prefix="isoflop-") as folder:
         common = {
             STORE: str(Path(folder) / "store"),
@@ -99,18 +99,23 @@ def _attempt(command: list[str], size: int, asked: list[int], returns: Callable[
 def _outcome(
     ranks: list[subprocess.Popen[bytes]],
     started: Callable[[int], subprocess.Popen[bytes]],
-    returns: Callable[[int], bool],
+    returns: Callable[[int], bool] | None,
 ) -> int:
-    """The leader's exit code once it has ended, or that of a follower which died before it and does not come back."""
+    """The leader's exit code once it has ended, or that of a follower which died before it. Where followers may come
+    back, those that ``returns`` grants no other start are left out."""
+    left_out = set[int]()
     while (code := ranks[0].poll()) is None:
         for rank, follower in enumerate(ranks[1:], start=1):
-            if follower.poll() in (None, 0):
+            if rank in left_out or follower.poll() in (None, 0):
                 continue
             if (code := _told(ranks[0])) is not None:
                 return code
-            if not returns(int(follower.returncode)):
+            if returns is None:
                 return int(follower.returncode)
-            ranks[rank] = started(rank)
+            if returns(int(follower.returncode)):
+                ranks[rank] = started(rank)
+            else:
+                left_out.add(rank)
         time.sleep(POLL_SECONDS)
     return code
 

@@ -87,17 +87,19 @@ class TargetRun:
     def run(self) -> None:
         """Trains to the end of the schedule; raises `Interrupted` after saving when a signal asks to stop."""
         self.session.write(run_started(RUN, "target", self.trainer, dtype=self.plan.dtype, compiled=self.plan.compiled))
-        if self.safety.store.is_empty:
-            self.safety.save()  # where a first spike goes back to
         try:
-            with stop_requests() as request, self._watched() as dog:
-                try:
-                    self._train(request, dog)
-                except Stopped:
-                    self._interrupt(request)
-            self._restore_best()
-            self.safety.store.wait()
-            self.best.wait()
+            with self._watched() as dog:
+                if self.safety.store.is_empty:
+                    self.safety.save()  # where a first spike goes back to
+                with stop_requests() as request:
+                    try:
+                        self._train(request, dog)
+                    except Stopped:
+                        self._interrupt(request)
+                dog.beat()
+                self._restore_best()
+                self.safety.store.wait()
+                self.best.wait()
         finally:  # a thread that still writes would tell records that are closed
             self.safety.store.join()
             self.best.join()
@@ -213,6 +215,8 @@ class TargetRun:
 
     def _validated(self) -> Scores:
         num_tokens = EVALUATION_SHARE / NUM_EVALUATIONS * 3 * self.plan.tokens
+        if self.trainer.ranks:
+            num_tokens /= self.trainer.ranks.size  # one of them validates, and the others wait
         with self.session.ledger.activity(STAGE, "evaluation"):
             started = time.monotonic()
             scores = validate(self.trainer, self.corpus, num_tokens=int(num_tokens), dtype=self.plan.dtype)

@@ -19,7 +19,7 @@ EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h: the same command may succeed when it is repeated."""
 PATIENCE_SECONDS, PATIENCE_SHARE = 900.0, 0.02
 """A run of ``s`` seconds may be without a step for the larger of these, the share being of ``s``: a step, compiling,
-saving and validating (an eighth of a hundredth at a time) all take less."""
+saving and validating (an eighth of a hundredth of it at a time) all take less."""
 TICK_SECONDS = 1.0
 _TELLING_SECONDS = 5.0
 
@@ -50,14 +50,20 @@ class Watchdog:
         self._done.set()
 
     def _end(self) -> None:
+        try:
+            message = f"no step for {self.quiet_seconds:.0f} s: it hangs; where, of every thread, is in {self.stacks}"
+            print(f"isoflop: {message}", file=sys.stderr, flush=True)
+            faulthandler.dump_traceback(sys.stderr)
+            teller = threading.Thread(target=self._tell, args=[message], daemon=True)
+            teller.start()
+            teller.join(timeout=_TELLING_SECONDS)  # disk and records may hang where the run does
+        finally:
+            os._exit(EXIT_CODE)  # the thread that hangs cannot be asked
+
+    def _tell(self, message: str) -> None:
         with self.stacks.open("w") as file:
             faulthandler.dump_traceback(file)
-        message = f"no step for {self.quiet_seconds:.0f} s: it hangs; where, of every thread, is in {self.stacks}"
-        print(f"isoflop: {message}", file=sys.stderr, flush=True)
-        teller = threading.Thread(target=self.telling, args=[message], daemon=True)
-        teller.start()
-        teller.join(timeout=_TELLING_SECONDS)  # it may hang where the run does
-        os._exit(EXIT_CODE)  # the thread that hangs cannot be asked
+        self.telling(message)
 
 
 @contextmanager
