@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pieces import until
 
 from isoflop.core.process import MAX_RESTARTS
 from isoflop.fleet.launch import WRITERS, Launch, kubernetes, ray, skypilot, slurm
@@ -70,6 +71,20 @@ def test_jobs_of_several_nodes_end_the_study_on_the_first(tmp_path: Path, rank: 
     for command in (["bash", "-c", run], yaml.safe_load(kubernetes(LAUNCH))["spec"]["trainer"]["command"]):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.stdout.strip(), done.returncode) == (told, code)
+
+
+def test_a_container_that_is_asked_to_stop_lets_torchrun_save(tmp_path: Path) -> None:
+    saving = "trap 'sleep 0.3; touch saved; exit 130' TERM; touch started; while true; do sleep 0.01; done"
+    for name, does in {"torchrun": saving, "isoflop": "touch ended"}.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    command = yaml.safe_load(kubernetes(LAUNCH))["spec"]["trainer"]["command"]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PET_NODE_RANK": "0"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as shell:
+        until((tmp_path / "started").exists)
+        shell.terminate()
+        assert shell.wait() == 130
+    assert (tmp_path / "saved").exists() and not (tmp_path / "ended").exists()
 
 
 def test_skypilots_own_parser_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

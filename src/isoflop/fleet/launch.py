@@ -113,7 +113,16 @@ def kubernetes(launch: Launch) -> str:
     """A Kubeflow TrainJob (Trainer v2) on the runtime ``torch-distributed``, the study on a claim of the job's name."""
     volume = {"name": "study", "persistentVolumeClaim": {"claimName": launch.name}}
     container = {"name": "node", "volumeMounts": [{"name": "study", "mountPath": STUDY}]}
-    script = f"torchrun -m {shlex.join(launch.train(STUDY))} && {launch.end_on_first('PET_NODE_RANK')}"
+    # the shell is the container's first process: what asks it to stop would be lost on it
+    script = f"""trap 'kill -TERM "$job"' TERM
+torchrun -m {shlex.join(launch.train(STUDY))} &
+job=$!
+wait "$job"
+code=$?
+[ "$code" -ne 143 ] || {{ wait "$job"; code=$?; }}
+[ "$code" -eq 0 ] || exit "$code"
+{launch.end_on_first("PET_NODE_RANK")}
+"""
     pod = {"spec": {"volumes": [volume], "containers": [container]}}
     job = {"name": "node", "template": {"spec": {"template": pod}}}
     value = {
