@@ -31,6 +31,8 @@ STACKS = "hang.txt"
 NUM_EVALUATIONS = 8
 EVALUATION_SHARE = 0.01
 """Share of the training time that validation may take (a forward pass costs a third of a step)."""
+LEAST_TOKENS = 100_000
+"""Of a validation that several processes wait for; of fewer a rise could not be told from chance."""
 WORSE_NATS = 0.01
 """Rise of the validation loss over its best that, twice in a row, starts the decay early (repeated data)."""
 
@@ -215,8 +217,8 @@ class TargetRun:
 
     def _validated(self) -> Scores:
         num_tokens = EVALUATION_SHARE / NUM_EVALUATIONS * 3 * self.plan.tokens
-        if self.trainer.ranks:
-            num_tokens /= self.trainer.ranks.size  # one of them validates, and the others wait
+        if self.trainer.ranks and num_tokens > LEAST_TOKENS:  # one of them validates, and the others wait
+            num_tokens = max(num_tokens / self.trainer.ranks.size, LEAST_TOKENS)
         with self.session.ledger.activity(STAGE, "evaluation"):
             started = time.monotonic()
             scores = validate(self.trainer, self.corpus, num_tokens=int(num_tokens), dtype=self.plan.dtype)
