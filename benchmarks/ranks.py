@@ -34,9 +34,9 @@ from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load, open_split
-from isoflop.train.apart import Apart
+from isoflop.train.apart import team_of
 from isoflop.train.pilot import validate
-from isoflop.train.ranks import Layout, Ranks, Team
+from isoflop.train.ranks import Layout, Team
 from isoflop.train.supervise import PARENT, supervise
 from isoflop.train.trainer import Trainer
 from runs import CONTEXT, NUM_VAL_TOKENS, prepared
@@ -133,9 +133,8 @@ def be_a_rank(work: dict[str, Any], told: Path) -> None:
     tune_process(__file__)
     die_with_parent(int(os.environ[PARENT]))
     torch.set_num_threads(work.get("threads", 1))
-    here, timed = torch.device("cpu"), "size" in work
-    apart = not timed and work["every"] is not None
-    ranks = Apart.from_environment(told.parent / "rounds", here) if apart else Ranks.from_environment(here)
+    timed, layout = "size" in work, Layout(agree_every=work.get("every"))
+    ranks = team_of(layout, told.parent / "rounds", torch.device("cpu"))
     trainer = timed_trainer(work, ranks) if timed else learning_trainer(work, ranks)
     if ranks is not None and not ranks.leads:
         ranks.follow(trainer)

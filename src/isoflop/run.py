@@ -23,9 +23,9 @@ from isoflop.machine.measure import pick_device
 from isoflop.machine.monitor import Monitor
 from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, plan, train
 from isoflop.study import Study, open_session
-from isoflop.train.apart import ROUNDS, Apart
+from isoflop.train.apart import ROUNDS, team_of
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import TOGETHER, Layout, Ranks, Team
+from isoflop.train.ranks import TOGETHER, Layout
 from isoflop.train.supervise import ASKED_CODE, supervise
 from isoflop.train.workers import Workers
 
@@ -142,25 +142,19 @@ def train_here(study: Study, *, command: str, quiet: bool, layout: Layout = TOGE
     if int(os.environ.get("RANK", "0")) > 0:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_IGN)  # they reach the leader, which ends us
-        ranks = _team(study, layout)
+        ranks = team_of(layout, study.run / ROUNDS, pick_device())
         assert ranks is not None, "a rank beyond the first is one of several"
         ranks.follow(train.trainer_of(study, compiled=study.plan.compiled, ranks=ranks, layout=layout))
         return
     with open_session(study, command=command, quiet=quiet) as (session, monitor):
         with session.ledger.activity("train", "start"):
-            ranks = _team(study, layout)
+            ranks = team_of(layout, study.run / ROUNDS, pick_device())
         stage = Stage("train", lambda _: False, lambda s, e, w: train.train(s, e, ranks, layout))
         try:
             _do(stage, study, session, monitor, None)
         finally:
             if ranks is not None:
                 ranks.end()
-
-
-def _team(study: Study, layout: Layout) -> Team | None:
-    if layout.agree_every:
-        return Apart.from_environment(study.run / ROUNDS, pick_device())
-    return Ranks.from_environment(pick_device())
 
 
 def _do(stage: Stage, study: Study, session: Session, monitor: Monitor, workers: Workers | None) -> None:

@@ -20,9 +20,9 @@ from isoflop.core.journal import RecordLog
 from isoflop.core.process import PARENT, die_with_parent
 from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target, watchdog
-from isoflop.train.apart import Apart
+from isoflop.train.apart import team_of
 from isoflop.train.audit import digest
-from isoflop.train.ranks import Layout, Ranks
+from isoflop.train.ranks import Layout
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 from toy import config, plan, recipe, session
@@ -38,9 +38,8 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     changes = json.loads(os.environ.get("RECIPE", "{}"))
     chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens, **changes)
     apart = int(os.environ["AGREE_EVERY"]) if "AGREE_EVERY" in os.environ else None
-    here = torch.device("cpu")
-    ranks = Apart.from_environment(folder / "rounds", here) if apart else Ranks.from_environment(here)
     layout = Layout(sharded="SHARDED" in os.environ, agree_every=apart)
+    ranks = team_of(layout, folder / "rounds", torch.device("cpu"))
     trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, layout=layout)
     _flip(folder, trainer)
     _slow(folder, trainer)

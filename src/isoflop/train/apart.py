@@ -27,7 +27,7 @@ from isoflop.core.errors import CorruptFileError, DivergedError, StudyError
 from isoflop.core.files import read_json, verify, write_checked_json, write_digested, write_text
 from isoflop.train.checkpoint import safetensors
 from isoflop.train.diloco import OuterStep
-from isoflop.train.ranks import Team
+from isoflop.train.ranks import Layout, Ranks, Team
 from isoflop.train.watchdog import Watchdog, watched
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Apart(Team):
     """This process among those that train apart."""
 
     def __init__(self, folder: Path, rank: int, size: int, *, device: torch.device) -> None:
-        super().__init__(rank, size)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
+        super().__init__(rank, size, device=device)
         self.folder, self._order = folder, Order("", [], [], is_open=False)
         self._num_rounds, self._life = 0, uuid.uuid4().hex[:12]
         self._lives = dict[int, str]()
@@ -90,12 +88,6 @@ class Apart(Team):
         self._found = self._read_order()
         """What lay there: perhaps an earlier leader's end."""
         self._say_present()
-
-    @staticmethod
-    def from_environment(folder: Path, device: torch.device) -> Apart | None:
-        """By RANK and WORLD_SIZE, as torchrun and `train/supervise.py` set them; None for a process that is alone."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        return Apart(folder, int(os.environ["RANK"]), size, device=device) if size > 1 else None
 
     def begin(self, outer: OuterStep, steps: list[tuple[int, float]]) -> None:
         """The leader's: opens a round of these steps, from the weights as they are."""
@@ -228,6 +220,15 @@ class Apart(Team):
     def _weights(self, order: Order, rank: int = 0) -> Path:
         """The leader's are those to go from."""
         return self.folder / f"weights-{order.name}-{rank}.safetensors"
+
+
+def team_of(layout: Layout, folder: Path, device: torch.device) -> Team | None:
+    """This process's, by RANK and WORLD_SIZE as torchrun and `train/supervise.py` set them; None where it is alone.
+    Rounds of a layout that has them are in ``folder``."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size > 1 and layout.agree_every:
+        return Apart(folder, int(os.environ["RANK"]), size, device=device)
+    return Ranks.from_environment(device)
 
 
 def _mean(parts: Sequence[Part]) -> list[Tensor]:

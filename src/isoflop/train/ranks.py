@@ -61,8 +61,10 @@ TOGETHER = Layout()
 class Team(ABC):
     """This process among several that train one model."""
 
-    def __init__(self, rank: int, size: int) -> None:
+    def __init__(self, rank: int, size: int, *, device: torch.device) -> None:
         self.rank, self.size = rank, size
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
 
     @property
     def leads(self) -> bool:
@@ -89,10 +91,8 @@ class Ranks(Team):
     """This process among those that take every step together."""
 
     def __init__(self, rank: int, size: int, *, device: torch.device) -> None:
-        super().__init__(rank, size)
+        super().__init__(rank, size, device=device)
         store = os.environ.get(STORE)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             init_method=f"file://{store}" if store else "env://",
