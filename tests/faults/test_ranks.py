@@ -85,11 +85,11 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return folder, time.time() - (folder / "started").stat().st_mtime
 
 
-def assert_alike(one: Path, other: Path, *, within: float = 0.02) -> None:
+def assert_alike(one: Path, other: Path) -> None:
     """Same run up to rounding: sums over sequences are taken in another order."""
     mine, theirs = state(one), state(other)
     for name in (name for name in mine if name.endswith("master")):
-        assert float((mine[name] - theirs[name]).norm() / mine[name].norm()) < within, name
+        assert float((mine[name] - theirs[name]).norm() / mine[name].norm()) < 0.02, name
 
 
 @pytest.mark.parametrize("size", [2, rarely(3)])
@@ -129,8 +129,7 @@ def test_processes_that_share_a_model_learn_what_those_with_all_of_it_do(
         assert trained(expected, corpus, size=2) == 0
     monkeypatch.setenv("SHARDED", "1")
     assert trained(tmp_path / "shares", corpus, size=2) == 0
-    magnified = changes.get("optimizer") == "lamb"  # by its ratios of norms: 3 % were seen, of equal losses
-    assert_alike(expected, tmp_path / "shares", within=0.05 if magnified else 0.02)
+    assert_alike(expected, tmp_path / "shares")
     mine, theirs = validations(expected), validations(tmp_path / "shares")
     assert mine == pytest.approx(theirs, rel=0.01)
 
@@ -239,6 +238,8 @@ def test_processes_that_train_apart_learn_nearly_what_those_together_do(
     assert len(restarts) == killed
     apart, together = losses(tmp_path)[NUM_STEPS], losses(undisturbed[0])[NUM_STEPS]
     assert apart == pytest.approx(together, rel=0.15)
+    records = [stamped.record for stamped in read_records(tmp_path / "records.jsonl")]
+    assert not any(isinstance(record, RolledBack) for record in records)
 
 
 @pytest.mark.long
