@@ -42,8 +42,8 @@ def main() -> None:
     rows = [
         prepared(folder, arguments.out / "corpus", num_processes=count)
         for folder in texts
-        for count in (1, 2)
         for _ in range(arguments.rounds)
+        for count in (1, 2)  # turn by turn: a machine's pace changes from minute to minute
     ]
     rows += [strangers(texts[-1], arguments.out) for _ in range(arguments.rounds)]
     save(arguments.out / "text-path.json", stamp() | {"rows": rows})
