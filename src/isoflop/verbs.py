@@ -21,6 +21,7 @@ from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import measure
 from isoflop.machine.throughput import gain_together
+from isoflop.model.config import ModelConfig
 from isoflop.model.generate import generate as continue_ids
 from isoflop.plan.planner import (
     TIME_SD,
@@ -42,6 +43,7 @@ from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
 from isoflop.train.ranks import TOGETHER, Layout
+from isoflop.train.slices import require_divisible
 
 
 def start(
@@ -172,6 +174,8 @@ def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:
     """Dividing a run takes several processes, and training apart a rule whose weights are what it steps."""
     if alone and layout.sharded:
         raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
+    if layout.slices > 1:
+        _require_slices(plan, layout, alone=alone)
     if layout.agree_every is None:
         return
     if alone:
@@ -182,6 +186,16 @@ def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:
     if plan.recipe.optimizer == "schedule-free":
         what = "schedule-free weights are averages of its own, which other processes do not share"
         raise StudyError(what, where="--agree-every", remedy="Leave that out, or plan with another --optimizer")
+
+
+def _require_slices(plan: Plan, layout: Layout, *, alone: bool) -> None:
+    option = "--tensor-parallel"
+    if alone:
+        raise StudyError("one process has nobody to compute with", where=option, remedy=f"Add --ranks {layout.slices}")
+    if layout.sharded or layout.agree_every:
+        other = "--sharded" if layout.sharded else "--agree-every"
+        raise StudyError(f"slices and {other} are two ways to divide a model", where=option, remedy="Take one of them")
+    require_divisible(ModelConfig(**plan.model), layout.slices)
 
 
 def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str | None) -> dict[str, Any]:

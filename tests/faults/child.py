@@ -38,7 +38,7 @@ def run_in(folder: Path, corpus: Path) -> TargetRun:
     changes = json.loads(os.environ.get("RECIPE", "{}"))
     chosen = recipe(num_steps=NUM_STEPS, unique_tokens=manifest.train.num_tokens, **changes)
     apart = int(os.environ["AGREE_EVERY"]) if "AGREE_EVERY" in os.environ else None
-    layout = Layout(sharded="SHARDED" in os.environ, agree_every=apart)
+    layout = Layout("SHARDED" in os.environ, apart, int(os.environ.get("SLICES", "1")))
     ranks = team_of(layout, folder / "rounds", torch.device("cpu"))
     trainer = Trainer(shape, chosen, open_split(corpus, manifest.train), dtype="float32", ranks=ranks, layout=layout)
     _flip(folder, trainer)
@@ -109,9 +109,8 @@ def _slow(folder: Path, trainer: Trainer) -> None:
     trainer.apply = slow  # type: ignore[method-assign]
 
 
-def main() -> None:
+def train(folder: Path, corpus: Path) -> None:
     torch.set_num_threads(1)
-    folder, corpus = map(Path, sys.argv[1:])
     target.landed = lambda anchor, *_, **__: anchor
     safety.save_interval = lambda *_, **__: SAVE_SECONDS
     if PARENT in os.environ:
@@ -129,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    train(*map(Path, sys.argv[1:]))

@@ -1,27 +1,39 @@
 """Runs that are killed, stopped and damaged end with the bits of one that was left alone.
 
-``FAULTS`` says how many of each kind (``make test-faults N=30``).
+``FAULTS`` says how many of each kind (``make test-faults N=30``). Runs are forked from a process that has imported what
+they need and computed nothing, which is most of what starting one takes.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing import forkserver, get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from faults import child
 from isoflop.core.journal import read_records
 from isoflop.core.records import Saved, Warned
-from toy import environment, rarely
+from toy import rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))
 GRACE_SECONDS = 5.0
-CHILD = Path(__file__).with_name("child.py")
+FORKED = get_context("forkserver")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nursery() -> None:
+    """What runs are forked from, if no other test has started it: then they import for themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        FORKED.set_forkserver_preload(["faults.child"])
+        forkserver.ensure_running()
 
 
 @pytest.fixture(scope="module")
@@ -31,27 +43,38 @@ def undisturbed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     process = start(folder, corpus)
     wait_until_it_trains(folder, process)
     started = time.monotonic()
-    assert process.wait(timeout=120) == 0
+    assert ended(process) == 0
     return (folder / "done").read_text(), time.monotonic() - started
 
 
-def start(folder: Path, corpus: Path) -> subprocess.Popen[bytes]:
-    path = os.pathsep.join([str(CHILD.parents[1]), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-P", str(CHILD), str(folder), str(corpus)]
-    return subprocess.Popen(command, env=environment() | {"PYTHONPATH": path})
+def start(folder: Path, corpus: Path) -> BaseProcess:
+    process = FORKED.Process(target=child.train, args=(folder, corpus))
+    process.start()
+    return process
 
 
-def wait_until_it_trains(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def ended(process: BaseProcess, *, within: float = 120) -> int | None:
+    """Its exit code."""
+    process.join(within)
+    return process.exitcode
+
+
+def wait_until_it_trains(folder: Path, process: BaseProcess) -> None:
     deadline = time.monotonic() + 60
     while not (folder / "started").exists():
-        assert process.poll() is None and time.monotonic() < deadline, "it does not start"
+        assert process.is_alive() and time.monotonic() < deadline, "it does not start"
         time.sleep(0.01)
     (folder / "started").unlink()
 
 
+def send(process: BaseProcess, number: signal.Signals) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, number)
+
+
 def finish(folder: Path, corpus: Path) -> str:
     """Lets the run end and returns what it ended with."""
-    assert start(folder, corpus).wait(timeout=120) == 0
+    assert ended(start(folder, corpus)) == 0
     return (folder / "done").read_text()
 
 
@@ -72,7 +95,7 @@ def test_killed_at_random_instants_twice_in_a_row(
         wait_until_it_trains(tmp_path, process)
         time.sleep(generator.uniform(0, longest))
         process.kill()
-        process.wait()
+        process.join()
     assert finish(tmp_path, corpus) == expected
     assert warned(tmp_path) == []
 
@@ -86,8 +109,8 @@ def test_asked_to_stop_it_saves_within_the_grace_and_loses_nothing(
     process = start(tmp_path, corpus)
     wait_until_it_trains(tmp_path, process)
     time.sleep(np.random.default_rng(number).uniform(0.1, 0.7) * seconds)
-    process.send_signal(kind)
-    assert process.wait(timeout=GRACE_SECONDS) == 130
+    send(process, kind)
+    assert ended(process, within=GRACE_SECONDS) == 130
     saves = [s.record for s in read_records(tmp_path / "records.jsonl") if isinstance(s.record, Saved)]
     assert saves[-1].step > 0
     assert finish(tmp_path, corpus) == expected
@@ -101,10 +124,10 @@ def test_halted_for_a_while_it_goes_on(
     process = start(tmp_path, corpus)
     wait_until_it_trains(tmp_path, process)
     time.sleep(np.random.default_rng(number).uniform(0, 0.7) * seconds)
-    process.send_signal(signal.SIGSTOP)
+    send(process, signal.SIGSTOP)
     time.sleep(1.0)
-    process.send_signal(signal.SIGCONT)
-    assert process.wait(timeout=120) == 0
+    send(process, signal.SIGCONT)
+    assert ended(process) == 0
     assert (tmp_path / "done").read_text() == expected
 
 
@@ -119,7 +142,7 @@ def test_killed_and_its_newest_checkpoint_damaged_it_goes_on_from_the_one_before
     wait_until_it_trains(tmp_path, process)
     time.sleep(generator.uniform(0.4, 0.8) * seconds)
     process.kill()
-    process.wait()
+    process.join()
     newest = sorted((tmp_path / "run").glob("checkpoint-*.json"))[-1].with_suffix(f".{kind}")
     data = bytearray(newest.read_bytes())
     data[int(generator.integers(len(data) - 2))] ^= 1 << int(generator.integers(5))

@@ -52,7 +52,9 @@ def test_replicas_work_on_a_part_each_and_have_all_of_it(size: int, num: int) ->
 
     barrier, table = threading.Barrier(size), dict[int, Tensor]()
     with ThreadPoolExecutor(size) as pool:
-        futures = [pool.submit(Replica(rank, barrier, table).by_whole_matrices, work, stack) for rank in range(size)]
+        futures = [
+            pool.submit(Replica(rank, barrier, table).by_whole_matrices, work, stack, None) for rank in range(size)
+        ]
         found = [future.result(timeout=10) for future in futures]
     assert sizes == [-(-num // size)] * size
     for each in found:
@@ -61,8 +63,11 @@ def test_replicas_work_on_a_part_each_and_have_all_of_it(size: int, num: int) ->
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("num", [1, 3, 4])
-@pytest.mark.parametrize("shape", [(4, 6), (6, 6), (7, 12)])
-def test_columns_brought_together_give_what_whole_matrices_do(size: int, num: int, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(6, 12), (6, 6), (12, 6)])
+@pytest.mark.parametrize("cut", [0, 1])
+def test_parts_brought_together_give_what_whole_matrices_do(
+    size: int, num: int, shape: tuple[int, int], cut: int
+) -> None:
     """Also where the matrices do not divide among the processes, and some get none."""
     stack = torch.randn(num, *shape, generator=torch.Generator().manual_seed(0))
 
@@ -73,7 +78,7 @@ def test_columns_brought_together_give_what_whole_matrices_do(size: int, num: in
     barrier, table = threading.Barrier(size), dict[tuple[int, int], Tensor]()
     threads = [Thread(number, barrier, table) for number in range(size)]
     with ThreadPoolExecutor(size) as pool:
-        pairs = zip(threads, stack.chunk(size, dim=2), strict=True)
-        futures = [pool.submit(thread.by_whole_matrices, work, columns) for thread, columns in pairs]
-        found = torch.cat([future.result(timeout=10) for future in futures], dim=2)
+        pairs = zip(threads, stack.chunk(size, dim=cut + 1), strict=True)
+        futures = [pool.submit(thread.by_whole_matrices, work, part, cut) for thread, part in pairs]
+        found = torch.cat([future.result(timeout=10) for future in futures], dim=cut + 1)
     torch.testing.assert_close(found, work(stack))

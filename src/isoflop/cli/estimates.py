@@ -80,6 +80,7 @@ def launch(
         float | None, typer.Option(min=0.01, help="At most; twice the planned training otherwise.")
     ] = None,
     sharded: Annotated[bool, typer.Option("--sharded", help="As isoflop train has it.")] = False,
+    tensor_parallel: Annotated[int, typer.Option(min=1, help="As isoflop train has it.")] = 1,
     agree_every: Annotated[int | None, typer.Option(min=1, help="As isoflop train has it.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="Machines that may be taken away (SkyPilot).")] = False,
     max_hourly_cost: Annotated[float | None, typer.Option(min=0, help="Dollars, at most (SkyPilot).")] = None,
@@ -99,7 +100,7 @@ def launch(
         devices=devices,
         device=device,
         hours=hours,
-        layout=Layout(sharded, agree_every),
+        layout=Layout(sharded, agree_every, tensor_parallel),
         spot=spot,
         max_hourly_cost=max_hourly_cost,
         image=image,

@@ -105,6 +105,10 @@ def train(
         bool,
         typer.Option("--sharded", help="Each holds only its share of the model (FSDP): what one GPU cannot hold."),
     ] = False,
+    tensor_parallel: Annotated[
+        int,
+        typer.Option(min=1, help="So many neighbours compute every layer together: for GPUs with fast links."),
+    ] = 1,
     agree_every: Annotated[
         int | None,
         typer.Option(min=1, help="Let them train apart for so many steps at a time (DiLoCo): for slow networks."),
@@ -126,7 +130,7 @@ def train(
         num_ranks=ranks,
         max_restarts=max_restarts,
         quiet=quiet or as_json,
-        layout=Layout(sharded, agree_every),
+        layout=Layout(sharded, agree_every, tensor_parallel),
     )
     if "RANK" not in os.environ:  # one of several says nothing; who started them does
         typer.echo(json.dumps(told) if as_json else f"trained; go on with: isoflop resume {study}")

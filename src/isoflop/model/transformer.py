@@ -167,6 +167,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.label_smoothing = self.z_loss = 0.0
         """Set by the trainer."""
+        self.loss_of = loss_of
         if config.tie_word_embeddings:
             self.lm_head.weight = self.embed_tokens.weight
         cos, sin = rotary_tables(config)
@@ -191,17 +192,10 @@ class Transformer(nn.Module):
         return self.dropout(x), (self.cos[positions].to(x.dtype), self.sin[positions].to(x.dtype))
 
     def head_loss(self, x_BTD: Tensor, targets_BT: Tensor) -> Tensor:
-        """What training minimises, in float32; a method of its own so that it can be compiled alone.
-
-        The mean next-token loss in nats, its targets smoothed (Szegedy et al. 2016), and the z-loss, which keeps the
-        softmax's denominator near one (Chowdhery et al. 2022, arXiv 2204.02311, section 5).
-        """
+        """What training minimises, in float32; a method of its own so that it can be compiled alone."""
         logits = self.lm_head(self.norm(x_BTD))
         logits = logits.view(-1, logits.shape[-1]).float()
-        loss = F.cross_entropy(logits, targets_BT.reshape(-1), label_smoothing=self.label_smoothing)
-        if self.z_loss:
-            loss = loss + self.z_loss * torch.logsumexp(logits, dim=-1).square().mean()
-        return loss
+        return self.loss_of(logits, targets_BT.reshape(-1), self.label_smoothing, self.z_loss)
 
     def recompute_blocks(self, wanted: bool) -> None:
         """Whether blocks keep their inputs alone for the backward pass."""
@@ -215,6 +209,15 @@ class Transformer(nn.Module):
         for layer in self.layers:
             layer.compile()
         self.head_loss = torch.compile(self.head_loss)  # type: ignore[method-assign]
+
+
+def loss_of(logits_NV: Tensor, targets_N: Tensor, label_smoothing: float, z_loss: float) -> Tensor:
+    """The mean next-token loss in nats, its targets smoothed (Szegedy et al. 2016), and the z-loss, which keeps the
+    softmax's denominator near one (Chowdhery et al. 2022, arXiv 2204.02311, section 5)."""
+    loss = F.cross_entropy(logits_NV, targets_N, label_smoothing=label_smoothing)
+    if z_loss:
+        loss = loss + z_loss * torch.logsumexp(logits_NV, dim=-1).square().mean()
+    return loss
 
 
 @contextmanager

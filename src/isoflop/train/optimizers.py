@@ -10,27 +10,30 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
 from isoflop.core.products import OptimizerName, Recipe
-from isoflop.model.transformer import Attention, GeluMLP, SwiGLU, Transformer
-from isoflop.train.shares import WHOLE, Whole
+from isoflop.model.transformer import Attention, SwiGLU, Transformer
+from isoflop.train.shares import EVERY, WHOLE, Whole
 from isoflop.train.updates import SGD, AdamW, Block, Lamb, Lion, Muon, Part, ScheduleFree
 
 EMBEDDING_RATE_RATIO = 20.0
 """Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
 HEAD_RATE_RATIO = 1.0
 VECTOR_RATE_RATIO = 0.5
-GROUPED: dict[OptimizerName, Callable[[list[Tensor], float, float, Whole], Part]] = {
+GROUPED: dict[OptimizerName, Callable[[list[Block], float, float], Part]] = {
     "muon": AdamW,
     "adamw": AdamW,
     "lion": Lion,
     "schedule-free": ScheduleFree,
 }
 """Rules of all groups, but for the hidden matrices of muon."""
+UNIFORM: dict[OptimizerName, Callable[[list[Block], float, float], Part]] = {"sgd": SGD, "lamb": Lamb}
+"""Rules that have one rate for all."""
 OPTIMIZERS: tuple[OptimizerName, ...] = get_args(OptimizerName)
 
 
@@ -39,8 +42,9 @@ class Optimizer:
 
     def __init__(self, model: Transformer, recipe: Recipe, shares: Whole = WHOLE) -> None:
         self.parameters, self.shares = list(model.parameters()), shares
+        self.blocks = blocks_of(model, shares)
         self.clip_norm, self.average_decay = recipe.clip_norm, recipe.average_decay
-        self.parts = dict(_build_parts(model, recipe, shares))
+        self.parts = dict(_build_parts(self.blocks, recipe, shares))
         self.num_averaged = torch.zeros(())
         averaged = self.parts.items() if recipe.average_decay else ()
         self.watched = False
@@ -115,7 +119,7 @@ class Optimizer:
 def gradient_norm(parameters: list[nn.Parameter], shares: Whole = WHOLE) -> Tensor:
     """Euclidean norm of all gradients together, in float32."""
     norms = torch._foreach_norm([shares.local(p.grad) for p in parameters if p.grad is not None])
-    return shares.norm(torch.linalg.vector_norm(torch.stack([norm.float() for norm in norms])))
+    return shares.norm([norm.float() for norm in norms], [shares.cut_of(p) for p in parameters])
 
 
 def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:
@@ -124,72 +128,71 @@ def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(moved) / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
 
 
-def _build_parts(model: Transformer, recipe: Recipe, shares: Whole) -> Iterator[tuple[str, Part]]:
-    matrices, embeddings, heads, vectors = _sort_parameters(model)
+def _build_parts(blocks: dict[str, list[Block]], recipe: Recipe, shares: Whole) -> Iterator[tuple[str, Part]]:
+    matrices, embeddings, heads, vectors = _sorted(blocks)
     others = embeddings + heads + vectors
     rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "sgd":
-        yield "matrices", SGD(matrices, rate, decay, shares)
-        yield "others", SGD(others, rate, 0.0, shares)
-        return
-    if recipe.optimizer == "lamb":
-        yield "matrices", Lamb(matrices, _pieces(matrices, _blocks(model, shares)), rate, decay, shares)
-        yield "others", Lamb(others, [[slice(None)] for _ in others], rate, 0.0, shares)
+    if recipe.optimizer in UNIFORM:
+        yield "matrices", UNIFORM[recipe.optimizer](matrices, rate, decay)
+        yield "others", UNIFORM[recipe.optimizer](others, rate, 0.0)
         return
     rule = GROUPED[recipe.optimizer]
     if recipe.optimizer == "muon":
-        for shape, blocks in _by_shape(_blocks(model, shares)).items():
-            yield f"muon_{shape[0]}x{shape[1]}", Muon(blocks, rate, decay, shares)
+        for name, stack in _stacks(blocks).items():
+            yield name, Muon(stack, rate, decay, shares)
     else:
-        yield "matrices", rule(matrices, rate, decay, shares)
-    yield "embeddings", rule(embeddings, rate * EMBEDDING_RATE_RATIO, 0.0, shares)
+        yield "matrices", rule(matrices, rate, decay)
+    yield "embeddings", rule(embeddings, rate * EMBEDDING_RATE_RATIO, 0.0)
     if heads:
-        yield "head", rule(heads, rate * HEAD_RATE_RATIO, 0.0, shares)
-    yield "vectors", rule(vectors, rate * VECTOR_RATE_RATIO, 0.0, shares)
+        yield "head", rule(heads, rate * HEAD_RATE_RATIO, 0.0)
+    yield "vectors", rule(vectors, rate * VECTOR_RATE_RATIO, 0.0)
 
 
-def _pieces(matrices: list[Tensor], blocks: Iterator[Block]) -> list[list[slice]]:
-    """The rows of the blocks that each of the matrices is made of."""
-    rows: dict[int, list[slice]] = defaultdict(list)
-    for block in blocks:
-        rows[id(block.parameter)].append(slice(block.start, block.stop))
-    return [rows[id(matrix)] for matrix in matrices]
+def blocks_of(model: Transformer, shares: Whole) -> dict[str, list[Block]]:
+    """By its name, the linear maps that each parameter is made of, from its first row to its last."""
+    fused = _fused(model)
+    return {
+        name: [Block(parameter, shares, rows) for rows in fused.get(name, [EVERY])]
+        for name, parameter in model.named_parameters()
+    }
 
 
-def _sort_parameters(model: Transformer) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    matrices, embeddings, heads, vectors = [], [], [], []
-    for name, parameter in model.named_parameters():
-        if name.startswith("embed_"):
-            embeddings.append(parameter)
-        elif name.startswith("lm_head"):
-            heads.append(parameter)
-        elif parameter.ndim == 2:
-            matrices.append(parameter)
-        else:
-            vectors.append(parameter)
-    return list(matrices), list(embeddings), list(heads), list(vectors)
-
-
-def _blocks(model: Transformer, shares: Whole) -> Iterator[Block]:
-    for module in model.layers.modules():
+def _fused(model: Transformer) -> dict[str, list[slice]]:
+    """The rows of each map, of parameters that have several."""
+    rows: dict[str, list[slice]] = {}
+    for name, module in model.named_modules():
         if isinstance(module, Attention):
             query, other = module.config.query_size, module.config.key_value_size
-            weight = module.qkv_proj.weight
-            for start, stop in ((0, query), (query, query + other), (query + other, query + 2 * other)):
-                yield Block(weight, start, stop, shares)
-            yield Block(module.o_proj.weight, 0, module.o_proj.weight.shape[0], shares)
+            ends = [query, query + other, query + 2 * other]
+            rows[f"{name}.qkv_proj.weight"] = [slice(start, end) for start, end in pairwise([0, *ends])]
         elif isinstance(module, SwiGLU):
-            rows = module.gate_up_proj.weight.shape[0]
-            yield Block(module.gate_up_proj.weight, 0, rows // 2, shares)
-            yield Block(module.gate_up_proj.weight, rows // 2, rows, shares)
-            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0], shares)
-        elif isinstance(module, GeluMLP):
-            yield Block(module.up_proj.weight, 0, module.up_proj.weight.shape[0], shares)
-            yield Block(module.down_proj.weight, 0, module.down_proj.weight.shape[0], shares)
+            size = module.down_proj.in_features
+            rows[f"{name}.gate_up_proj.weight"] = [slice(0, size), slice(size, 2 * size)]
+    return rows
 
 
-def _by_shape(blocks: Iterator[Block]) -> dict[tuple[int, int], list[Block]]:
-    groups: dict[tuple[int, int], list[Block]] = defaultdict(list)
-    for block in blocks:
-        groups[block.shape].append(block)
-    return groups
+def _sorted(blocks: dict[str, list[Block]]) -> tuple[list[Block], list[Block], list[Block], list[Block]]:
+    """Hidden matrices, embeddings, head and vectors."""
+    matrices, embeddings, heads, vectors = list[Block](), list[Block](), list[Block](), list[Block]()
+    for name, own in blocks.items():
+        if name.startswith("embed_"):
+            embeddings += own
+        elif name.startswith("lm_head"):
+            heads += own
+        elif own[0].parameter.ndim == 2:
+            matrices += own
+        else:
+            vectors += own
+    return matrices, embeddings, heads, vectors
+
+
+def _stacks(blocks: dict[str, list[Block]]) -> dict[str, list[Block]]:
+    """Hidden matrices of one shape, apart those that write to the residual stream: tensor parallelism cuts these along
+    their columns and the others along their rows (`train.slices`)."""
+    stacks: dict[str, list[Block]] = defaultdict(list)
+    for name, own in blocks.items():
+        if name.startswith("layers.") and own[0].parameter.ndim == 2:
+            writes = name.endswith(("o_proj.weight", "down_proj.weight"))
+            for block in own:
+                stacks[f"muon_{block.shape[0]}x{block.shape[1]}" + "_out" * writes].append(block)
+    return stacks

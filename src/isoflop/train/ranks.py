@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isoflop.core.errors import StudyError
 from isoflop.train.shares import Replicas, Shares
+from isoflop.train.slices import Slices, require_divisible
 
 if TYPE_CHECKING:
     from isoflop.model.transformer import Transformer
@@ -46,12 +47,20 @@ class Layout:
     """Each holds only its share of weights, gradients and optimizer (`train.shares`)."""
     agree_every: int | None = None
     """They train apart for so many steps at a time (`train.diloco`)."""
+    slices: int = 1
+    """So many neighbours compute every layer together (`train.slices`); each such group has its part of the batch."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether no process has all of the model."""
+        return self.sharded or self.slices > 1
 
     @property
     def options(self) -> list[str]:
         """Of ``isoflop train``, that ask for it."""
         apart = ["--agree-every", str(self.agree_every)] if self.agree_every else []
-        return [*(["--sharded"] if self.sharded else []), *apart]
+        slices = ["--tensor-parallel", str(self.slices)] if self.slices > 1 else []
+        return [*(["--sharded"] if self.sharded else []), *slices, *apart]
 
 
 TOGETHER = Layout()
@@ -63,6 +72,8 @@ class Team(ABC):
 
     def __init__(self, rank: int, size: int, *, device: torch.device) -> None:
         self.rank, self.size = rank, size
+        self.part, self.parts = rank, size
+        """Which part of every batch is this process's, and of how many."""
         if device.type == "cuda":
             torch.cuda.set_device(device)
 
@@ -72,11 +83,11 @@ class Team(ABC):
 
     def rows(self, sequences: int) -> slice:
         """This process's sequences of a batch. Raises `StudyError` where there are fewer of them than processes."""
-        if sequences < self.size:
+        if sequences < self.parts:
             raise StudyError(
-                f"a batch of {sequences} sequences for {self.size} processes", remedy=f"Take at most {sequences}"
+                f"a batch of {sequences} sequences for {self.parts} processes", remedy=f"Take at most {sequences}"
             )
-        return slice(sequences * self.rank // self.size, sequences * (self.rank + 1) // self.size)
+        return slice(sequences * self.part // self.parts, sequences * (self.part + 1) // self.parts)
 
     @abstractmethod
     def follow(self, trainer: Trainer) -> None:
@@ -101,6 +112,10 @@ class Ranks(Team):
             timeout=TIMEOUT,
         )
         self._orders = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        self._alike: dist.ProcessGroup | None = None
+        """Those whose gradients are averaged with this process's; None for all."""
+        self._groups: list[dist.ProcessGroup | None] = [self._orders, None]
+        """All groups that it takes part in; None for the one of all."""
         self.idle = True
         """Whether the others wait for an order, and not for this process to do its part of one."""
 
@@ -116,7 +131,7 @@ class Ranks(Team):
         known = inspect.signature(DistributedDataParallel).parameters
         still = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # torch 2.13 on
         options: dict[str, Any] = {still: False}
-        return DistributedDataParallel(model, **options)
+        return DistributedDataParallel(model, process_group=self._alike, **options)
 
     def replicas(self) -> Replicas:
         """The processes as those that hold the same weights."""
@@ -130,6 +145,26 @@ class Ranks(Team):
         shares = Shares(init_device_mesh(kind, (self.size,)))
         shares.cut(model)
         return shares
+
+    def into_slices(self, model: Transformer, width: int) -> Slices:
+        """Leaves each process its slice of the model; so many neighbours have one together.
+
+        Raises `StudyError` where processes or model do not divide.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+
+        if self.size % width:
+            what = f"{self.size} processes are no whole number of groups of {width}"
+            raise StudyError(what, where="--tensor-parallel", remedy="Take a number that divides --ranks")
+        require_divisible(model.config, width)
+        kind = next(model.parameters()).device.type
+        mesh = init_device_mesh(kind, (self.size // width, width), mesh_dim_names=("parts", "slices"))
+        self.part, self.parts = self.rank // width, self.size // width
+        self._alike = mesh["parts"].get_group()
+        slices = Slices(mesh["slices"])
+        self._groups += [self._alike, slices.group]
+        slices.cut(model)
+        return slices
 
     def tell(self, order: int, window: int = 0, scale: float = 0.0) -> None:
         """The leader's next order to all others."""
@@ -155,9 +190,9 @@ class Ranks(Team):
             deeds[int(order)](int(window), scale)
 
     def mean(self, value: Tensor) -> Tensor:
-        """Of the values of all processes, in place."""
-        dist.all_reduce(value)
-        return value.div_(self.size)
+        """Of the values of all parts of a batch, in place."""
+        dist.all_reduce(value, group=self._alike)
+        return value.div_(self.parts)
 
     def share(self, trainer: Trainer, state: Mapping[str, Tensor] | None = None) -> None:
         """Gives all processes the leader's ``state``, or their shares of it; called by all."""
@@ -177,8 +212,8 @@ class Ranks(Team):
 
     def alike(self, trainer: Trainer) -> bool:
         """Whether all processes hold the same bits, as far as they should; called by all."""
-        if trainer.layout.sharded:
-            return True  # each holds what no other does
+        if trainer.layout.divided:
+            return True  # each holds what no other does, or few others
         self.tell(COMPARE)
         state = trainer.optimizer.state().values()
         own = torch.stack([tensor.reshape(-1).view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in state])
@@ -199,10 +234,11 @@ class Ranks(Team):
                 self._leave()
 
     def _leave(self) -> None:
-        """Ends the groups; gloo's thread of the last order, which holds that order's tensor, ends with them.
+        """Ends the groups, in each of which the last thing to be done holds no tensor.
 
-        It ends with the last reference to its group. An interpreter that ends under it aborts now and then (once in
-        40 runs), since the thread wants to let go of what is Python's.
+        A group's thread lives as long as anybody knows the group, and keeps what it did last. An interpreter that ends
+        under it aborts now and then (once in 40 runs) where that is a tensor of Python's, of which it lets go.
         """
-        del self._orders
+        for group in self._groups:
+            dist.barrier(group=group)
         dist.destroy_process_group()

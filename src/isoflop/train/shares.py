@@ -1,13 +1,12 @@
-"""Tensors of which each process holds all, or a share, and a model whose every tensor is cut so (FSDP2).
+"""Tensors of which each process holds all, or a part, and a model whose every tensor is cut so (FSDP2).
 
-All tensors are cut along their last dimension, so a matrix by columns: the rows of one map that the model fused with
-others are then rows of the share too, wherever its bounds are. Rules that work element by element need nothing more;
-one that looks at whole matrices is brought some of them, and the others do theirs elsewhere (`by_whole_matrices`).
+A rule that works element by element needs to know nothing of it; one that looks at whole matrices is brought some of
+them, and the other processes do theirs (`by_whole_matrices`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,14 +22,26 @@ if TYPE_CHECKING:
     from isoflop.model.transformer import Transformer
 
 
+EVERY = slice(None)
+"""All rows of a parameter."""
+
+
 class Whole:
     """A process that holds all of every tensor."""
+
+    def cut_of(self, parameter: Tensor) -> int | None:
+        """The dimension along which processes divide a parameter of the model; None where each has all of it."""
+        return None
+
+    def shape_of(self, parameter: Tensor, rows: slice) -> torch.Size:
+        """Of all of what ``rows`` of the parameter are here."""
+        return parameter[rows].shape
 
     def local(self, tensor: Tensor) -> Tensor:
         """What of ``tensor`` is here; its own memory."""
         return tensor
 
-    def describe(self, local: Tensor, shape: torch.Size) -> Tensor:
+    def describe(self, local: Tensor, shape: torch.Size, cut: int | None) -> Tensor:
         """``local`` as what is here of a tensor of ``shape``; a scalar is everywhere alike."""
         return local
 
@@ -39,16 +50,17 @@ class Whole:
         return tensor
 
     def scatter(self, tensor: Tensor, whole: Tensor) -> None:
-        """Puts the first process's ``whole``, or each one's share of it, into ``tensor``; called by all processes."""
+        """Puts the first process's ``whole``, or each one's part of it, into ``tensor``; called by all processes."""
         dist.broadcast(whole, 0)
         tensor.copy_(whole)
 
-    def norm(self, local: Tensor) -> Tensor:
-        """The Euclidean norm, a scalar, of what has the norm ``local`` here; called by all processes."""
-        return local
+    def norm(self, norms: Sequence[Tensor], cuts: Sequence[int | None]) -> Tensor:
+        """The Euclidean norm of tensors together, a scalar, by those of what is here; called by all processes."""
+        return torch.linalg.vector_norm(torch.stack(list(norms)))
 
-    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
-        """``work`` on a stack [n, rows, columns] of matrices, of which the columns that are here come and go."""
+    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor, cut: int | None) -> Tensor:
+        """``work`` on a stack [n, rows, columns] of matrices, of which come and go the rows or columns that are here,
+        as each matrix is ``cut``."""
         return work(stack)
 
 
@@ -61,7 +73,7 @@ class Replicas(Whole):
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
 
-    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
+    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor, cut: int | None) -> Tensor:
         """Each process does its part of the matrices; all get all of what came of it, to the same bits."""
         num = len(stack)
         each = -(-num // self.size)
@@ -76,11 +88,77 @@ class Replicas(Whole):
         return together
 
 
-class Shares(Whole):
+class Divided(Whole):
     """One of the processes of ``mesh``, which hold a model together."""
 
     def __init__(self, mesh: DeviceMesh) -> None:
-        self.mesh, self.group, self.size = mesh, mesh.get_group(), mesh.size()
+        self.mesh, self.group, self.size, self.place = mesh, mesh.get_group(), mesh.size(), mesh.get_local_rank()
+
+    def local(self, tensor: Tensor) -> Tensor:
+        from torch.distributed.tensor import DTensor
+
+        with torch.no_grad():
+            return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+    def describe(self, local: Tensor, shape: torch.Size, cut: int | None) -> Tensor:
+        from torch.distributed.tensor import DTensor, Shard
+
+        if cut is None or not local.ndim:
+            return local
+        stride = torch.empty(shape, device="meta").stride()
+        return DTensor.from_local(local, self.mesh, [Shard(cut)], run_check=False, shape=shape, stride=stride)
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def scatter(self, tensor: Tensor, whole: Tensor) -> None:
+        from torch.distributed.tensor import DTensor, Shard
+
+        dist.broadcast(whole, 0)
+        if isinstance(tensor, DTensor):
+            (placement,) = tensor.placements
+            assert isinstance(placement, Shard)
+            whole = whole.chunk(self.size, dim=placement.dim)[self.place]
+        self.local(tensor).copy_(whole)
+
+    def norm(self, norms: Sequence[Tensor], cuts: Sequence[int | None]) -> Tensor:
+        """What all hold is counted once: each process counts its part of it."""
+        parts = [1.0 if cut is not None else 1 / self.size for cut in cuts]
+        squares = torch.stack(list(norms)).square()
+        square = (squares * torch.tensor(parts, device=squares.device)).sum()
+        dist.all_reduce(square, group=self.group)
+        return square.sqrt_()
+
+    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor, cut: int | None) -> Tensor:
+        if cut == 0:
+            return self._by_columns(lambda whole: work(whole.mT).mT, stack.mT).mT
+        return self._by_columns(work, stack)
+
+    def _by_columns(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
+        """Each process is sent all columns of every ``size``-th part of the matrices, and sends back what is theirs."""
+        num, rows, columns = stack.shape
+        each = -(-num // self.size)
+        sent = F.pad(stack, (0, 0, 0, 0, 0, each * self.size - num))
+        mine = self._exchange(sent).view(self.size, each, rows, columns)
+        done = work(mine.permute(1, 2, 0, 3).reshape(each, rows, self.size * columns))
+        back = done.reshape(each, rows, self.size, columns).permute(2, 0, 1, 3)
+        return self._exchange(back).view(each * self.size, rows, columns)[:num]
+
+    def _exchange(self, parts: Tensor) -> Tensor:
+        """The i-th of equal parts goes to process i; what comes from there takes its place."""
+        received = torch.empty(parts.shape, dtype=parts.dtype, device=parts.device)
+        dist.all_to_all_single(received, parts.contiguous(), group=self.group)
+        return received
+
+
+class Shares(Divided):
+    """Processes that hold a share of every tensor (FSDP2) and bring those of one block together when it comes to be.
+
+    All tensors are cut along their last dimension, so a matrix by columns: the rows of one map that the model fused
+    with others are then rows of the share too, wherever its bounds are.
+    """
 
     def cut(self, model: Transformer) -> None:
         """Leaves this process its share of the model, which from now on brings the weights of a block together when it
@@ -101,50 +179,9 @@ class Shares(Whole):
             if isinstance(module, FSDPModule):
                 module.set_force_sum_reduction_for_comms(True)  # gloo knows no mean
 
-    def local(self, tensor: Tensor) -> Tensor:
-        with torch.no_grad():
-            here: Tensor = tensor.to_local()  # type: ignore[attr-defined]
-        return here
+    def cut_of(self, parameter: Tensor) -> int | None:
+        return parameter.ndim - 1
 
-    def describe(self, local: Tensor, shape: torch.Size) -> Tensor:
-        from torch.distributed.tensor import DTensor, Shard
-
-        if not local.ndim:
-            return local
-        stride = torch.empty(shape, device="meta").stride()
-        cut = [Shard(len(shape) - 1)]
-        return DTensor.from_local(local, self.mesh, cut, run_check=False, shape=shape, stride=stride)
-
-    def gather(self, tensor: Tensor) -> Tensor:
-        from torch.distributed.tensor import DTensor
-
-        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-    def scatter(self, tensor: Tensor, whole: Tensor) -> None:
-        from torch.distributed.tensor import DTensor, distribute_tensor
-
-        if isinstance(tensor, DTensor):
-            self.local(tensor).copy_(distribute_tensor(whole, self.mesh, tensor.placements).to_local())
-        else:
-            super().scatter(tensor, whole)
-
-    def norm(self, local: Tensor) -> Tensor:
-        square = local.square()
-        dist.all_reduce(square, group=self.group)
-        return square.sqrt_()
-
-    def by_whole_matrices(self, work: Callable[[Tensor], Tensor], stack: Tensor) -> Tensor:
-        """Each process is sent all columns of every ``size``-th part of the matrices, and sends back what is theirs."""
-        num, rows, columns = stack.shape
-        each = -(-num // self.size)
-        sent = F.pad(stack, (0, 0, 0, 0, 0, each * self.size - num))
-        mine = self._exchange(sent).view(self.size, each, rows, columns)
-        done = work(mine.permute(1, 2, 0, 3).reshape(each, rows, self.size * columns))
-        back = done.view(each, rows, self.size, columns).permute(2, 0, 1, 3)
-        return self._exchange(back).view(each * self.size, rows, columns)[:num]
-
-    def _exchange(self, parts: Tensor) -> Tensor:
-        """The i-th of equal parts goes to process i; what comes from there takes its place."""
-        received = torch.empty(parts.shape, dtype=parts.dtype, device=parts.device)
-        dist.all_to_all_single(received, parts.contiguous(), group=self.group)
-        return received
+    def shape_of(self, parameter: Tensor, rows: slice) -> torch.Size:
+        start, stop, _ = rows.indices(parameter.shape[0])
+        return torch.Size((stop - start, *parameter.shape[1:]))

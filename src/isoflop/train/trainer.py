@@ -64,11 +64,12 @@ class Trainer:
             seed=recipe.seed,
         )
         self.outer = OuterStep(self.optimizer, self.layout.agree_every) if self.layout.agree_every else None
-        self.replicas = None if self.layout.sharded else self.together
+        alike = self.together is not None and self.together.parts > 1 and not self.layout.sharded
+        self.replicas = self.together if alike else None
         """Those that hold the same weights, so that their gradients have to be averaged (FSDP2 does that itself)."""
         self.forward = self.replicas.engine(self.model) if self.replicas else self.model
         self.parameters = list(self.model.parameters())
-        part = recipe.batch_tokens // recipe.micro_batches // (self.replicas.size if self.replicas else 1)
+        part = recipe.batch_tokens // recipe.micro_batches // (self.replicas.parts if self.replicas else 1)
         told = recipe.micro_batches > 1 and (ranks is None or ranks.leads) and self.outer is None
         self.noise = NoiseScale(part, recipe.batch_tokens) if told else None
         self.data_seconds = 0.0
@@ -85,6 +86,8 @@ class Trainer:
         """What of the model is here, and who works on its whole matrices."""
         if self.together is None:
             return WHOLE
+        if self.layout.slices > 1:
+            return self.together.into_slices(self.model, self.layout.slices)
         return self.together.cut(self.model) if self.layout.sharded else self.together.replicas()
 
     @property
@@ -130,7 +133,7 @@ class Trainer:
         inputs, targets = (block.to(self.device) for block in self.batches(window))
         self.data_seconds += time.perf_counter() - started
         if self.ranks and self.config.dropout:  # drawn anew each step, so that followers have nothing to save
-            torch.manual_seed(hash((self.recipe.seed, window, self.ranks.rank)))
+            torch.manual_seed(hash((self.recipe.seed, window, self.ranks.part)))
         loss = self._gradients(inputs, targets)
         norm, clipped = self.optimizer.step(scale)
         if self.noise:
@@ -144,7 +147,7 @@ class Trainer:
         if self.ranks:
             rows = self.ranks.rows(len(inputs))
         if self.together:
-            weight = (rows.stop - rows.start) * self.together.size / len(inputs)
+            weight = (rows.stop - rows.start) * self.together.parts / len(inputs)
         if self.recipe.micro_batches > 1:
             loss = self._in_parts(inputs[rows], targets[rows], weight)
         else:
@@ -195,16 +198,17 @@ class Trainer:
     def kept_weights(self) -> Iterator[tuple[str, Tensor]]:
         """The weights that the run is after, by name; where processes hold shares, all go through them together."""
         with self.optimizer.kept():
-            for name, parameter in self.model.named_parameters():
-                yield name, self.shares.gather(parameter.detach())
+            for name, blocks in self.optimizer.blocks.items():
+                weights = [self.shares.gather(block.described(block.weight())) for block in blocks]
+                yield name, torch.cat(weights) if len(weights) > 1 else weights[0]
 
     def _collected(self, order: int, tensors: Iterator[tuple[str, Tensor]]) -> dict[str, Tensor]:
-        return self.together.collect(order, tensors) if self.together and self.layout.sharded else dict(tensors)
+        return self.together.collect(order, tensors) if self.together and self.layout.divided else dict(tensors)
 
     @contextmanager
     def kept_model(self) -> Iterator[Transformer]:
         """The model with the weights that the run is after, all of it, to be judged by this process."""
-        if self.layout.sharded:
+        if self.layout.divided:
             yield self._whole_model()
         else:
             with self.optimizer.kept():
@@ -233,7 +237,7 @@ class Trainer:
                 where=snapshot.source,
                 remedy="Delete the folder, then resume",
             )
-        if not self.layout.sharded:
+        if not self.layout.divided:
             for name, value in self.optimizer.state().items():
                 value.copy_(snapshot.tensors[name])
         if self.outer:

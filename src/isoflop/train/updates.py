@@ -1,7 +1,7 @@
 """Update rules on float32 masters, so that the model itself may live in bfloat16. Each is one group of parameters.
 
-Matrices that the model fuses (queries, keys and values; gate and up) are taken apart where a rule looks at a matrix as
-a whole (Muon, LAMB), and Muon stacks equal shapes so that one batched product serves all layers: the stock
+Matrices that the model fuses (queries, keys and values; gate and up) are taken apart, as some rules look at a matrix as
+a whole (Muon, LAMB). Muon stacks equal shapes so that one batched product serves all layers: the stock
 `torch.optim.Muon` goes matrix by matrix, which costs more than the step itself at our sizes.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from isoflop.train.shares import WHOLE, Whole
+from isoflop.train.shares import EVERY, WHOLE, Whole
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.98)
@@ -47,21 +47,28 @@ class Part(Protocol):
 
 
 class Block:
-    """Rows ``[start, stop)`` of a matrix: one linear map that the model may have fused with others."""
+    """A parameter, or ``rows`` of what is here of one: one linear map that the model may have fused with others."""
 
-    def __init__(self, parameter: Tensor, start: int, stop: int, shares: Whole = WHOLE) -> None:
-        self.parameter, self.start, self.stop, self.shares = parameter, start, stop, shares
+    def __init__(self, parameter: Tensor, shares: Whole = WHOLE, rows: slice = EVERY) -> None:
+        self.parameter, self.shares, self.rows = parameter, shares, rows
+        self.cut = shares.cut_of(parameter)
+        """The dimension along which processes divide it; None where all hold all of it."""
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return self.stop - self.start, self.parameter.shape[1]
+    def shape(self) -> torch.Size:
+        """Of all of it, wherever it is."""
+        return self.shares.shape_of(self.parameter, self.rows)
 
     def weight(self) -> Tensor:
-        return self.shares.local(self.parameter.detach())[self.start : self.stop]
+        return self.shares.local(self.parameter.detach())[self.rows]
 
     def gradient(self) -> Tensor:
         assert self.parameter.grad is not None
-        return self.shares.local(self.parameter.grad)[self.start : self.stop]
+        return self.shares.local(self.parameter.grad)[self.rows]
+
+    def described(self, local: Tensor) -> Tensor:
+        """``local``, which is like `weight` or a number, as checkpoints have it (`train.shares`)."""
+        return self.shares.describe(local, self.shape, self.cut)
 
 
 class Muon:
@@ -78,7 +85,8 @@ class Muon:
         rate = self.rate * rate_scale
         gradient = torch.stack([block.gradient() for block in self.blocks]).float()
         self.momentum.lerp_(gradient, 1 - MOMENTUM)
-        update = self.shares.by_whole_matrices(self._orthogonal, gradient.lerp_(self.momentum, MOMENTUM))
+        stack = gradient.lerp_(self.momentum, MOMENTUM)
+        update = self.shares.by_whole_matrices(self._orthogonal, stack, self.blocks[0].cut)
         self.master.mul_(1 - rate * self.decay).sub_(update.float(), alpha=rate * self.scale)
         self.publish()
 
@@ -94,8 +102,9 @@ class Muon:
             block.weight().copy_(master)
 
     def described(self, masters: list[Tensor]) -> list[Tensor]:
-        shape = torch.Size((len(self.blocks), *self.blocks[0].shape))
-        return [self.shares.describe(stack, shape) for stack in masters]
+        first = self.blocks[0]
+        shape, cut = torch.Size((len(self.blocks), *first.shape)), None if first.cut is None else first.cut + 1
+        return [self.shares.describe(stack, shape, cut) for stack in masters]
 
     def state(self) -> dict[str, Tensor]:
         return dict(zip(("master", "momentum"), self.described([self.master, self.momentum]), strict=True))
@@ -114,32 +123,29 @@ def orthogonalise(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class Masters:
-    """Float32 copies of some parameters, and their way into the model; base of the rules below."""
+    """Float32 copies of some blocks, and their way into the model; base of the rules below."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
-        self.parameters, self.rate, self.decay, self.shares = parameters, rate, decay, shares
-        self.masters = [shares.local(parameter.detach()).float().clone() for parameter in parameters]
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        self.blocks, self.rate, self.decay = blocks, rate, decay
+        self.masters = [block.weight().float().clone() for block in blocks]
 
     def gradients(self) -> list[Tensor]:
         """Float32, one a master; float32 models' own, so they are not to be written to."""
-        assert all(parameter.grad is not None for parameter in self.parameters)
-        grads = (parameter.grad for parameter in self.parameters if parameter.grad is not None)
-        return [self.shares.local(grad).float() for grad in grads]
+        return [block.gradient().float() for block in self.blocks]
 
     def masters_to_keep(self) -> list[Tensor]:
         return self.masters
 
     def publish(self, masters: list[Tensor] | None = None) -> None:
-        for parameter, master in zip(self.parameters, masters or self.masters, strict=True):
-            self.shares.local(parameter.detach()).copy_(master)
+        for block, master in zip(self.blocks, masters or self.masters, strict=True):
+            block.weight().copy_(master)
 
     def slots(self) -> dict[str, list[Tensor]]:
         """State beside the masters, one tensor a master, by name."""
         return {}
 
     def described(self, masters: list[Tensor]) -> list[Tensor]:
-        pairs = zip(masters, self.parameters, strict=True)
-        return [self.shares.describe(master, parameter.shape) for master, parameter in pairs]
+        return [block.described(master) for block, master in zip(self.blocks, masters, strict=True)]
 
     def state(self) -> dict[str, Tensor]:
         columns = {"master": self.masters} | self.slots()
@@ -150,8 +156,8 @@ class Masters:
 class AdamW(Masters):
     """AdamW (torch's fused kernel; Loshchilov & Hutter 2019, arXiv 1711.05101)."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
-        super().__init__(parameters, rate, decay, shares)
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        super().__init__(blocks, rate, decay)
         self.inner = torch.optim.AdamW(
             self.masters, lr=rate, betas=BETAS, eps=EPSILON, weight_decay=decay, fused=True, capturable=False
         )
@@ -177,8 +183,8 @@ class AdamW(Masters):
 class Momentum(Masters):
     """One running sum of gradients for each master; base of SGD and Lion."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
-        super().__init__(parameters, rate, decay, shares)
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        super().__init__(blocks, rate, decay)
         self.momenta = [torch.zeros_like(master) for master in self.masters]
 
     def slots(self) -> dict[str, list[Tensor]]:
@@ -213,8 +219,8 @@ class Lion(Momentum):
 class Moments(Masters):
     """Adam's two running moments and the number of steps behind them; base of LAMB and the schedule-free rule."""
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
-        super().__init__(parameters, rate, decay, shares)
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        super().__init__(blocks, rate, decay)
         self.num_steps = [torch.zeros(()) for _ in self.masters]
         self.squares = [torch.zeros_like(master) for master in self.masters]
 
@@ -229,16 +235,10 @@ class Moments(Masters):
 
 
 class Lamb(Moments):
-    """Adam's update, scaled by each matrix to the size of its weights (You et al. 2020, arXiv 1904.00962, algorithm 2).
+    """Adam's update, scaled by each matrix to the size of its weights (You et al. 2020, arXiv 1904.00962, alg. 2)."""
 
-    ``pieces`` are the rows, [start, stop), of the matrices that each parameter is made of.
-    """
-
-    def __init__(
-        self, parameters: list[Tensor], pieces: list[list[slice]], rate: float, decay: float, shares: Whole = WHOLE
-    ) -> None:
-        super().__init__(parameters, rate, decay, shares)
-        self.pieces = pieces
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        super().__init__(blocks, rate, decay)
         self.means = [torch.zeros_like(master) for master in self.masters]
 
     def step(self, rate: float) -> None:
@@ -247,17 +247,17 @@ class Lamb(Moments):
             self.means[i].lerp_(gradient, 1 - BETAS[0])
             mean = self.means[i] / (1 - BETAS[0] ** float(self.num_steps[i]))
             update = mean.div_(square.sqrt_().add_(LAMB_EPSILON)).add_(master, alpha=self.decay)
-            for rows in self.pieces[i]:
-                master[rows].sub_(update[rows] * self._trust_ratio(master[rows], update[rows]), alpha=self.rate * rate)
+            master.sub_(update.mul_(_trust_ratio(self.blocks[i], master, update)), alpha=self.rate * rate)
         self.publish()
 
     def slots(self) -> dict[str, list[Tensor]]:
         return super().slots() | {"exp_avg": self.means}
 
-    def _trust_ratio(self, weight: Tensor, update: Tensor) -> Tensor:
-        """||w|| / ||update||, one where either is nothing: weights that start at zero have to move somehow."""
-        sizes = self.shares.norm(weight.norm()), self.shares.norm(update.norm())
-        return torch.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / sizes[1], 1.0)
+
+def _trust_ratio(block: Block, weight: Tensor, update: Tensor) -> Tensor:
+    """||w|| / ||update||, one where either is nothing: weights that start at zero have to move somehow."""
+    sizes = [block.shares.norm([local.norm()], [block.cut]) for local in (weight, update)]
+    return torch.where((sizes[0] > 0) & (sizes[1] > 0), sizes[0] / sizes[1], 1.0)
 
 
 class ScheduleFree(Moments):
@@ -266,8 +266,8 @@ class ScheduleFree(Moments):
     ``masters`` is that average, x; the model trains at y = (1 - beta) z + beta x.
     """
 
-    def __init__(self, parameters: list[Tensor], rate: float, decay: float, shares: Whole = WHOLE) -> None:
-        super().__init__(parameters, rate, decay, shares)
+    def __init__(self, blocks: list[Block], rate: float, decay: float) -> None:
+        super().__init__(blocks, rate, decay)
         self.fast = [master.clone() for master in self.masters]
         self.weights = [torch.zeros(()) for _ in self.masters]
         """Sums of the squared rates so far, by which iterates are averaged."""
