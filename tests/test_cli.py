@@ -331,20 +331,25 @@ def test_help_begins_with_what_most_people_want(
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "options", "alone", "told"),
+    ("optimizer", "options", "size", "told"),
     [
-        ("muon", {"agree_every": 20}, True, "--agree-every: one process has nobody to agree with"),
-        ("muon", {"sharded": True}, True, "--sharded: one process has nobody to share with"),
-        ("muon", {"sharded": True, "agree_every": 20}, False, "--sharded: who trains apart needs all of the model"),
-        ("schedule-free", {"agree_every": 20}, False, "--agree-every: schedule-free weights are averages"),
+        ("muon", {"agree_every": 20}, 1, "--agree-every: one process has nobody to agree with"),
+        ("muon", {"sharded": True}, 1, "--sharded: one process has nobody to share with"),
+        ("muon", {"sharded": True, "agree_every": 20}, 2, "--sharded: who trains apart needs all of the model"),
+        ("schedule-free", {"agree_every": 20}, 2, "--agree-every: schedule-free weights are averages"),
+        ("muon", {"slices": 2}, 1, "--tensor-parallel: one process has nobody to compute with. Add --ranks 2"),
+        ("muon", {"slices": 2}, 3, "--tensor-parallel: 3 processes are no whole number of groups of 2"),
+        ("muon", {"slices": 2, "sharded": True}, 2, "--tensor-parallel: slices and --sharded are two ways"),
+        ("muon", {"slices": 2, "agree_every": 20}, 2, "--tensor-parallel: slices and --agree-every are two ways"),
+        ("muon", {"slices": 4}, 4, "--tensor-parallel: the model has 2 attention heads, which 4 processes cannot"),
     ],
 )
 def test_dividing_a_run_is_refused_where_it_cannot_be(
-    optimizer: str, options: dict[str, Any], alone: bool, told: str
+    optimizer: str, options: dict[str, Any], size: int, told: str
 ) -> None:
     from isoflop.train.ranks import Layout
     from isoflop.verbs import _require_layout
 
     planned = plan(config(), recipe(optimizer=optimizer))
     with pytest.raises(StudyError, match=told):
-        _require_layout(planned, Layout(**options), alone=alone)
+        _require_layout(planned, Layout(**options), size=size)

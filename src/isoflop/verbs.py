@@ -36,8 +36,9 @@ from isoflop.plan.planner import (
 from isoflop.plan.shapes import ladder
 from isoflop.run import carry_out, require_places, train_here, train_in_ranks
 from isoflop.stages.machine import rates_of, require_budget
+from isoflop.stages.pilots import expected_target
 from isoflop.stages.plan import measured_speedup, question_of
-from isoflop.stages.setting import closing_seconds
+from isoflop.stages.setting import closing_of, setting_of
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
@@ -161,7 +162,7 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     """
     study, restarts = Study(folder), 0
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
-    _require_layout(planned, layout, alone=num_ranks == 1 and "WORLD_SIZE" not in os.environ)
+    _require_layout(planned, layout, size=int(os.environ.get("WORLD_SIZE", num_ranks)))
     if num_ranks > 1:
         restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)
     else:
@@ -170,12 +171,13 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     return {"study": str(folder), "ranks": num_ranks, "restarts": restarts}
 
 
-def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:
+def _require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
     """Dividing a run takes several processes, and training apart a rule whose weights are what it steps."""
+    alone = size == 1
     if alone and layout.sharded:
         raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
     if layout.slices > 1:
-        _require_slices(plan, layout, alone=alone)
+        _require_slices(plan, layout, size=size)
     if layout.agree_every is None:
         return
     if alone:
@@ -188,10 +190,13 @@ def _require_layout(plan: Plan, layout: Layout, *, alone: bool) -> None:
         raise StudyError(what, where="--agree-every", remedy="Leave that out, or plan with another --optimizer")
 
 
-def _require_slices(plan: Plan, layout: Layout, *, alone: bool) -> None:
+def _require_slices(plan: Plan, layout: Layout, *, size: int) -> None:
     option = "--tensor-parallel"
-    if alone:
+    if size == 1:
         raise StudyError("one process has nobody to compute with", where=option, remedy=f"Add --ranks {layout.slices}")
+    if size % layout.slices:
+        what = f"{size} processes are no whole number of groups of {layout.slices}"
+        raise StudyError(what, where=option, remedy="Take a number that divides --ranks")
     if layout.sharded or layout.agree_every:
         other = "--sharded" if layout.sharded else "--agree-every"
         raise StudyError(f"slices and {other} are two ways to divide a model", where=option, remedy="Take one of them")
@@ -241,7 +246,8 @@ def _repriced(given: Given, price_per_hour: float | None, grid: str | None) -> G
 def _overhead(study: Study) -> float:
     """Seconds of the study's budget that do not train."""
     if not study.has("plan.json"):
-        return closing_seconds(study)
+        setting = setting_of(study)
+        return closing_of(study, setting.throughput, expected_target(study, setting).config)
     return study.plan.forecast.seconds.central - study.plan.training_seconds
 
 

@@ -46,3 +46,9 @@ def test_more_time_wants_no_smaller_model(seconds: float, more: float, unique: f
         return count_parameters(guess.config).matmul
 
     assert size(seconds) <= size(seconds * more)
+
+
+@pytest.mark.parametrize("seconds", [-20.0, 0.0, 0.01])
+def test_where_no_time_is_left_the_smallest_is_expected(seconds: float) -> None:
+    """Not the largest, of which one sequence would teach most if it could be had."""
+    assert guess_target(TRUE, SHAPES, context=CONTEXT, seconds=seconds, unique_tokens=1e6).config == SHAPES[0]

@@ -211,7 +211,7 @@ def run_with(monkeypatch: pytest.MonkeyPatch, study: Study, results: dict[str, A
 
     written: list[Record] = []
     monkeypatch.setattr(pilots, "setting_of", lambda study: replace(setting(num_workers=1), shapes=()))
-    monkeypatch.setattr(pilots, "_guess", lambda *_: None)
+    monkeypatch.setattr(pilots, "expected_target", lambda *_: None)
     monkeypatch.setattr(pilots, "_next", lambda *_, **__: [])
     monkeypatch.setattr(pilots, "_design", lambda *_, **__: [SimpleNamespace(run=run) for run in results])
     monkeypatch.setattr(pilots, "run_pilot", run)

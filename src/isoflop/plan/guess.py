@@ -16,6 +16,9 @@ from isoflop.plan.rules import optimal_batch
 UNIGRAM_NATS = 6.5
 """Typical of byte-level BPE text with some thousand tokens; the best size hardly depends on it."""
 
+LEAST_SEQUENCES = 1000
+"""What a shape has to be given to be considered."""
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -50,7 +53,8 @@ def guess_target(
     unique_tokens: float,
     speedup: float = 1.0,
 ) -> Guess:
-    """The shape that minimises the law's prior under the measured time model, at ``speedup`` times its speed."""
+    """The shape that minimises the law's prior under the measured time model, at ``speedup`` times its speed; of those
+    that ``seconds`` allow `LEAST_SEQUENCES`, or the smallest."""
     prior = Prior.measured(UNIGRAM_NATS)
 
     def loss(guess: Guess) -> float:
@@ -58,8 +62,10 @@ def guess_target(
         at = {name: np.array([value]) for name, value in zip((PARAMS, TOKENS, UNIQUE), where, strict=True)}
         return float(prior.losses(at)[0])
 
-    guesses = []
+    guesses = list[Guess]()
     for config in shapes:
         tokens = tokens_in(throughput, config, context=context, seconds=seconds, speedup=speedup)
+        if guesses and tokens < LEAST_SEQUENCES * context:
+            break  # larger ones get fewer still
         guesses.append(Guess(config, tokens, tokens / unique_tokens))
     return min(guesses, key=loss)

@@ -28,7 +28,7 @@ from isoflop.machine.throughput import Throughput
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import Dtype, count_parameters, flops_per_token
 from isoflop.plan import memory
-from isoflop.plan.guess import tokens_in
+from isoflop.plan.guess import LEAST_SEQUENCES, tokens_in
 from isoflop.plan.rules import recipe_for
 
 Z90 = 1.645
@@ -106,11 +106,11 @@ class Choice:
 
 
 def consider(question: Question, *, seconds: float, speedup: float) -> list[Choice]:
-    """Every shape of the ladder that the time allows at least one pass of the smallest batch, in order of size."""
+    """Every shape of the ladder that the time allows `LEAST_SEQUENCES`, in order of size."""
     choices = []
     for config in question.shapes:
         choice = weigh(question, config, seconds=seconds, speedup=speedup)
-        if choice.tokens < 1000 * question.context:
+        if choice.tokens < LEAST_SEQUENCES * question.context:
             break  # larger ones get fewer still
         choices.append(_shortened(question, choice, seconds=seconds, speedup=speedup))
     if not choices:

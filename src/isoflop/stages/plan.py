@@ -21,8 +21,8 @@ from isoflop.machine.throughput import fit_throughput, gain_together
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import Choice, Question, Trunk, best, consider, make_plan, recipe_of, what_if
 from isoflop.plan.rules import DECAY_FRACTION
-from isoflop.stages.pilots import grid_points
-from isoflop.stages.setting import closing_seconds, setting_of
+from isoflop.stages.pilots import expected_target, grid_points
+from isoflop.stages.setting import closing_of, closing_seconds, setting_of
 from isoflop.study import Study
 from isoflop.train.checkpoint import Store
 from isoflop.train.together import time_together
@@ -81,10 +81,12 @@ def plan(study: Study, session: Session) -> None:
     """Law and machine to plan.json: choose the shape, measure it, promise."""
     with session.ledger.activity("plan", "productive"):
         question = question_of(study)
-        closing = closing_seconds(study)
+        closing = closing_of(study, question.throughput, expected_target(study, setting_of(study)).config)
         eager = SUSTAINED * gain_together(question.machine)
-        expected = eager * (COMPILE_SPEEDUP if can_compile() else 1.0)
-        choices = consider(question, seconds=session.seconds_left() - closing - COMPILE_SECONDS, speedup=expected)
+        left, expected = session.seconds_left() - closing, eager
+        if _is_worth_compiling(left):
+            left, expected = left - COMPILE_SECONDS, eager * COMPILE_SPEEDUP
+        choices = consider(question, seconds=left, speedup=expected)
         choice = best(choices)
     speed, compiled = _calibrate(choice, question, session, left=session.seconds_left() - closing)
     with session.ledger.activity("plan", "productive"):
@@ -119,6 +121,11 @@ def can_compile() -> bool:
     return torch.cuda.is_available() or any(map(shutil.which, ("g++", "c++", "clang++")))
 
 
+def _is_worth_compiling(left: float) -> bool:
+    """Where so many seconds are left to train in."""
+    return can_compile() and left * (1 - 1 / COMPILE_SPEEDUP) >= 1.5 * COMPILE_SECONDS
+
+
 def _calibrate(choice: Choice, question: Question, session: Session, *, left: float) -> tuple[float, bool]:
     """Tokens/s to expect of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
@@ -132,7 +139,7 @@ def _calibrate(choice: Choice, question: Question, session: Session, *, left: fl
 
     with session.ledger.activity("plan", "productive"):
         timings = [measure()]
-    if can_compile() and left * (1 - 1 / COMPILE_SPEEDUP) >= 1.5 * COMPILE_SECONDS:
+    if _is_worth_compiling(left):
         with session.ledger.activity("train", "compile"):
             timings += _timed_compiled(measure, session)
     winner = min(timings, key=lambda timing: timing.seconds)

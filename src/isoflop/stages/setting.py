@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from isoflop.machine.throughput import fit_throughput
+from isoflop.machine.throughput import Throughput, fit_throughput
+from isoflop.model.config import ModelConfig
 from isoflop.plan.pilots import Setting
 from isoflop.plan.rules import context_for
 from isoflop.plan.shapes import ladder
@@ -12,6 +13,8 @@ from isoflop.study import Study
 CLOSING_SECONDS = 2.6
 """Samples, export, report and the end of the process (docs/log.md)."""
 XZ_BYTES_PER_SECOND = 1.5e6
+SCORING_TOKENS = 8192
+"""Of a forward pass over the test documents, so about what the update of a step does not count beside."""
 
 
 def setting_of(study: Study) -> Setting:
@@ -42,17 +45,20 @@ def num_val_tokens(study: Study) -> int:
     return max(30_000, int(300 * study.budget_seconds))
 
 
-def closing_seconds(study: Study, *, tokens_per_second: float | None = None) -> float:
+def closing_seconds(study: Study, *, tokens_per_second: float) -> float:
     """Expected seconds of evaluation, export and report for a model that one process trains at ``tokens_per_second``;
     and of starting several, where they train together.
 
-    Unless told, that is the largest measured shape's. A forward pass takes some 0.4 of a training step.
+    A forward pass takes some 0.4 of a training step.
     """
-    if tokens_per_second is None:
-        largest = [timing for timing in study.machine.timings if timing.num_processes == 1][-1]
-        tokens_per_second = largest.batch_tokens / largest.seconds
-    test = study.manifest.test
     starting = float(study.decided("ranks_start_seconds") or 0.0)
+    test = study.manifest.test
     return (
         CLOSING_SECONDS + starting + test.num_tokens / (2.5 * tokens_per_second) + test.num_bytes / XZ_BYTES_PER_SECOND
     )
+
+
+def closing_of(study: Study, throughput: Throughput, config: ModelConfig) -> float:
+    """The same before anything of this shape was timed."""
+    rate = SCORING_TOKENS / throughput.step_seconds(config, batch_tokens=SCORING_TOKENS)
+    return closing_seconds(study, tokens_per_second=rate)

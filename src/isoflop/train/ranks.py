@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isoflop.core.errors import StudyError
 from isoflop.train.shares import Replicas, Shares
-from isoflop.train.slices import Slices, require_divisible
+from isoflop.train.slices import Slices
 
 if TYPE_CHECKING:
     from isoflop.model.transformer import Transformer
@@ -149,14 +149,10 @@ class Ranks(Team):
     def into_slices(self, model: Transformer, width: int) -> Slices:
         """Leaves each process its slice of the model; so many neighbours have one together.
 
-        Raises `StudyError` where processes or model do not divide.
+        Raises `StudyError` where the model does not divide; their number has to be one of such groups.
         """
         from torch.distributed.device_mesh import init_device_mesh
 
-        if self.size % width:
-            what = f"{self.size} processes are no whole number of groups of {width}"
-            raise StudyError(what, where="--tensor-parallel", remedy="Take a number that divides --ranks")
-        require_divisible(model.config, width)
         kind = next(model.parameters()).device.type
         mesh = init_device_mesh(kind, (self.size // width, width), mesh_dim_names=("parts", "slices"))
         self.part, self.parts = self.rank // width, self.size // width
