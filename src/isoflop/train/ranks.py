@@ -232,9 +232,12 @@ class Ranks(Team):
     def _leave(self) -> None:
         """Ends the groups, in each of which the last thing to be done holds no tensor.
 
-        A group's thread lives as long as anybody knows the group, and keeps what it did last. An interpreter that ends
-        under it aborts now and then (once in 40 runs) where that is a tensor of Python's, of which it lets go.
+        A group's thread lives as long as anybody knows the group, as layers do that are computed together, and keeps
+        what it did last. An interpreter that ends under it aborts now and then (once in 40 runs) where that is a tensor
+        of Python's, of which it lets go.
         """
         for group in self._groups:
             dist.barrier(group=group)
+        self._groups.clear()
+        del self._orders
         dist.destroy_process_group()
