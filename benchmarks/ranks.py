@@ -35,8 +35,9 @@ from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load, open_split
 from isoflop.train.apart import team_of
+from isoflop.train.layout import Layout
 from isoflop.train.pilot import validate
-from isoflop.train.ranks import Layout, Team
+from isoflop.train.ranks import Team
 from isoflop.train.supervise import PARENT, supervise
 from isoflop.train.trainer import Trainer
 from runs import CONTEXT, NUM_VAL_TOKENS, prepared

@@ -347,9 +347,8 @@ def test_help_begins_with_what_most_people_want(
 def test_dividing_a_run_is_refused_where_it_cannot_be(
     optimizer: str, options: dict[str, Any], size: int, told: str
 ) -> None:
-    from isoflop.train.ranks import Layout
-    from isoflop.verbs import _require_layout
+    from isoflop.train.layout import Layout, require_layout
 
     planned = plan(config(), recipe(optimizer=optimizer))
     with pytest.raises(StudyError, match=told):
-        _require_layout(planned, Layout(**options), size=size)
+        require_layout(planned, Layout(**options), size=size)

@@ -10,7 +10,7 @@ from isoflop.core.products import FORMAT_VERSION
 from isoflop.estimate.shapes import shape_of_size
 from isoflop.launch_verbs import launch, launch_lines
 from isoflop.study import Given, Study
-from isoflop.train.ranks import TOGETHER, Layout
+from isoflop.train.layout import TOGETHER, Layout
 from toy import config, plan, recipe
 
 GIVEN = Given(FORMAT_VERSION, "isoflop run", ["/elsewhere"], "10min", 0, "world", 475.0, budget_seconds=600.0)

@@ -18,7 +18,7 @@ from isoflop.estimate.parallel import Training
 from isoflop.estimate.shapes import Shape
 from isoflop.fleet.launch import WRITERS, Launch
 from isoflop.study import Study
-from isoflop.train.ranks import Layout
+from isoflop.train.layout import Layout, require_layout
 
 USUAL_NODE = 8
 """Devices."""
@@ -47,8 +47,8 @@ def launch(
 
     Machines that nobody names are the cheapest that do the plan in its time.
 
-    Raises `StudyError` where there is no plan, `BudgetError` where no device would do, `IsoflopError` where a cluster
-    cannot be reached.
+    Raises `StudyError` where there is no plan or it cannot be divided so, `BudgetError` where no device would do,
+    `IsoflopError` where a cluster cannot be reached.
     """
     study = Study(folder)
     _, plan = study.given, study.plan  # refuses what is no study, or is not planned yet
@@ -61,6 +61,7 @@ def launch(
     nodes, devices, device = _machines(plan, nodes, devices, device, hours, spot=spot)
     if on == "ray" and nodes > 1:
         raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
+    require_layout(plan, layout, size=nodes * devices)
     usual, write = WRITERS[on]
     job = Launch(
         study=str(folder.resolve()),

@@ -25,7 +25,7 @@ from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, pla
 from isoflop.study import Study, open_session
 from isoflop.train.apart import ROUNDS, team_of
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import TOGETHER, Layout
+from isoflop.train.layout import TOGETHER, Layout
 from isoflop.train.supervise import ASKED_CODE, supervise
 from isoflop.train.workers import Workers
 

@@ -16,12 +16,11 @@ from isoflop.core.budget import Budget, Rates, format_seconds
 from isoflop.core.errors import BudgetError, IsoflopError, StudyError, TextError
 from isoflop.core.files import disk_errors
 from isoflop.core.process import interruptible
-from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method, Plan
+from isoflop.core.products import FORMAT_VERSION, USUAL_METHOD, Interval, Method
 from isoflop.machine.grid import grams_per_kwh
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import measure
 from isoflop.machine.throughput import gain_together
-from isoflop.model.config import ModelConfig
 from isoflop.model.generate import generate as continue_ids
 from isoflop.plan.planner import (
     TIME_SD,
@@ -35,16 +34,14 @@ from isoflop.plan.planner import (
 )
 from isoflop.plan.shapes import ladder
 from isoflop.run import carry_out, require_places, train_here, train_in_ranks
-from isoflop.stages.machine import rates_of, require_budget
-from isoflop.stages.pilots import expected_target
-from isoflop.stages.plan import measured_speedup, question_of
-from isoflop.stages.setting import closing_of, setting_of
+from isoflop.stages.division import require_budget
+from isoflop.stages.machine import rates_of
+from isoflop.stages.plan import expected_closing, measured_speedup, question_of
 from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
-from isoflop.train.ranks import TOGETHER, Layout
-from isoflop.train.slices import require_divisible
+from isoflop.train.layout import TOGETHER, Layout, require_layout
 
 
 def start(
@@ -162,45 +159,13 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     """
     study, restarts = Study(folder), 0
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
-    _require_layout(planned, layout, size=int(os.environ.get("WORLD_SIZE", num_ranks)))
+    require_layout(planned, layout, size=num_ranks if num_ranks > 1 else int(os.environ.get("WORLD_SIZE", "1")))
     if num_ranks > 1:
         restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)
     else:
         with interruptible(f"Go on with: isoflop resume {folder}"):
             train_here(study, command=command_line(), quiet=quiet, layout=layout)
     return {"study": str(folder), "ranks": num_ranks, "restarts": restarts}
-
-
-def _require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
-    """Dividing a run takes several processes, and training apart a rule whose weights are what it steps."""
-    alone = size == 1
-    if alone and layout.sharded:
-        raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
-    if layout.slices > 1:
-        _require_slices(plan, layout, size=size)
-    if layout.agree_every is None:
-        return
-    if alone:
-        raise StudyError("one process has nobody to agree with", where="--agree-every", remedy="Add --ranks 2")
-    if layout.sharded:
-        what = "who trains apart needs all of the model"
-        raise StudyError(what, where="--sharded", remedy="Leave out that or --agree-every")
-    if plan.recipe.optimizer == "schedule-free":
-        what = "schedule-free weights are averages of its own, which other processes do not share"
-        raise StudyError(what, where="--agree-every", remedy="Leave that out, or plan with another --optimizer")
-
-
-def _require_slices(plan: Plan, layout: Layout, *, size: int) -> None:
-    option = "--tensor-parallel"
-    if size == 1:
-        raise StudyError("one process has nobody to compute with", where=option, remedy=f"Add --ranks {layout.slices}")
-    if size % layout.slices:
-        what = f"{size} processes are no whole number of groups of {layout.slices}"
-        raise StudyError(what, where=option, remedy="Take a number that divides --ranks")
-    if layout.sharded or layout.agree_every:
-        other = "--sharded" if layout.sharded else "--agree-every"
-        raise StudyError(f"slices and {other} are two ways to divide a model", where=option, remedy="Take one of them")
-    require_divisible(ModelConfig(**plan.model), layout.slices)
 
 
 def plan(folder: Path, budget: str, *, price_per_hour: float | None, grid: str | None) -> dict[str, Any]:
@@ -246,8 +211,7 @@ def _repriced(given: Given, price_per_hour: float | None, grid: str | None) -> G
 def _overhead(study: Study) -> float:
     """Seconds of the study's budget that do not train."""
     if not study.has("plan.json"):
-        setting = setting_of(study)
-        return closing_of(study, setting.throughput, expected_target(study, setting).config)
+        return expected_closing(study)
     return study.plan.forecast.seconds.central - study.plan.training_seconds
 
 

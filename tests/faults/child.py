@@ -22,7 +22,7 @@ from isoflop.text.prepare import load, open_split
 from isoflop.train import safety, target, watchdog
 from isoflop.train.apart import team_of
 from isoflop.train.audit import digest
-from isoflop.train.ranks import Layout
+from isoflop.train.layout import Layout
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer
 from toy import config, plan, recipe, session

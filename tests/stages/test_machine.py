@@ -9,13 +9,12 @@ from isoflop.core.errors import BudgetError
 from isoflop.core.products import FORMAT_VERSION, Machine
 from isoflop.model.count import flops_per_token
 from isoflop.stages import machine as stage
+from isoflop.stages.division import MIN_BUDGET_SECONDS, require_budget
 from isoflop.stages.machine import (
-    MIN_BUDGET_SECONDS,
     best_flops_per_second,
     expected_flops,
     measure_machine,
     rates_of,
-    require_budget,
 )
 from isoflop.study import Given, Study
 from isoflop.text.prepare import prepare

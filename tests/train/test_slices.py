@@ -14,7 +14,7 @@ from torch import Tensor
 from isoflop.core.errors import StudyError
 from isoflop.model.config import ModelConfig
 from isoflop.model.transformer import Transformer, build_model
-from isoflop.train.optimizers import blocks_of
+from isoflop.train.optimizers import blocks_of, gradient_norm
 from isoflop.train.shares import WHOLE
 from isoflop.train.slices import Slices, require_divisible
 from toy import config
@@ -59,8 +59,9 @@ def one_of_them(rank: int, folder: str) -> None:
             told = [(block.described(block.gradient()), block.described(block.weight())) for block in blocks]
             gradients[parameter] = torch.cat([slices.gather(gradient) for gradient, _ in told])
             weights[parameter] = torch.cat([slices.gather(weight) for _, weight in told])
+        norm = gradient_norm(list(model.parameters()), slices)
         here = sum(parameter.numel() for parameter in model.parameters())
-        found[name] = {"loss": loss, "gradients": gradients, "weights": weights, "here": here}
+        found[name] = {"loss": loss, "gradients": gradients, "weights": weights, "here": here, "norm": norm}
     torch.save(found, f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -79,6 +80,7 @@ def test_loss_and_gradients_are_those_of_the_whole_model(found: list[dict[str, A
     loss = seen(model)
     for each in (rank[name] for rank in found):
         torch.testing.assert_close(each["loss"], loss, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(each["norm"], gradient_norm(list(model.parameters())), rtol=1e-5, atol=0.0)
         for parameter, tensor in model.named_parameters():
             assert torch.equal(each["weights"][parameter], tensor.detach()), parameter
             torch.testing.assert_close(each["gradients"][parameter], tensor.grad, rtol=1e-4, atol=1e-7)
@@ -106,9 +108,10 @@ def test_blocks_cover_every_parameter_from_its_first_row_to_its_last() -> None:
 @pytest.mark.parametrize(
     ("changes", "size", "message"),
     [
-        ({}, 3, r"2 attention heads, which 3 processes cannot divide evenly.*Take one of 2"),
+        ({}, 3, r"2 attention heads, which 3 processes cannot divide evenly.*It could be cut into 2"),
         ({"num_attention_heads": 4, "num_key_value_heads": 1, "hidden_size": 128}, 2, "1 key and value heads"),
         ({"intermediate_size": 97}, 2, "97 columns of its feed-forward layers.*Leave it out"),
+        ({"vocab_size": 5, "num_attention_heads": 4, "hidden_size": 128}, 4, "5 words are too few for 4"),
         ({"family": "gpt2"}, 2, "gpt2"),
     ],
 )

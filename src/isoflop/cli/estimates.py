@@ -91,7 +91,7 @@ def launch(
 ) -> None:
     """Train what a study has planned on a cluster: writes the job, and submits it where asked."""
     from isoflop import launch_verbs
-    from isoflop.train.ranks import Layout
+    from isoflop.train.layout import Layout
 
     answer = launch_verbs.launch(
         study,

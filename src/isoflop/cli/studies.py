@@ -120,7 +120,7 @@ def train(
     """Train what a study has planned, in one process or several; isoflop resume does the rest."""
     tune_process(*AGAIN)
     from isoflop import verbs
-    from isoflop.train.ranks import Layout
+    from isoflop.train.layout import Layout
     from isoflop.train.srun import torchrun_variables
 
     os.environ.update(torchrun_variables(os.environ))

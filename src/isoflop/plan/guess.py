@@ -1,7 +1,8 @@
-"""The size a budget will probably want, before anything was trained: only used to centre the pilots."""
+"""The size a budget will probably want, before anything was trained: to centre the pilots, and to reserve time by."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +53,11 @@ def guess_target(
     seconds: float,
     unique_tokens: float,
     speedup: float = 1.0,
+    closing: Callable[[ModelConfig], float] = lambda config: 0.0,
 ) -> Guess:
     """The shape that minimises the law's prior under the measured time model, at ``speedup`` times its speed; of those
-    that ``seconds`` allow `LEAST_SEQUENCES`, or the smallest."""
+    that ``seconds`` allow `LEAST_SEQUENCES`, or the smallest. ``closing`` are those that a model takes after training.
+    """
     prior = Prior.measured(UNIGRAM_NATS)
 
     def loss(guess: Guess) -> float:
@@ -64,7 +67,7 @@ def guess_target(
 
     guesses = list[Guess]()
     for config in shapes:
-        tokens = tokens_in(throughput, config, context=context, seconds=seconds, speedup=speedup)
+        tokens = tokens_in(throughput, config, context=context, seconds=seconds - closing(config), speedup=speedup)
         if guesses and tokens < LEAST_SEQUENCES * context:
             break  # larger ones get fewer still
         guesses.append(Guess(config, tokens, tokens / unique_tokens))

@@ -6,37 +6,27 @@ from dataclasses import replace
 
 import torch
 
-from isoflop.core.budget import Budget, Rates, format_seconds
-from isoflop.core.errors import BudgetError
+from isoflop.core.budget import Budget, Rates
 from isoflop.core.products import Machine, Power, StudyWarning
 from isoflop.core.session import Session
 from isoflop.machine.limits import usable_cores
 from isoflop.machine.measure import matmul_peak, measure, pick_device, timing_recipe
 from isoflop.machine.power import detect_power, joules
-from isoflop.machine.throughput import shape_of
+from isoflop.machine.throughput import fit_throughput, shape_of
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import flops_per_token
 from isoflop.plan.rules import context_for
 from isoflop.plan.shapes import ladder
+from isoflop.stages.division import closing_of, require_budget, require_time
 from isoflop.study import Given, Study
 from isoflop.train.together import time_together
 from isoflop.train.workers import Workers
 
-MIN_BUDGET_SECONDS = 60.0
 MEASURE_SHARE, MIN_MEASURE_SECONDS, MAX_MEASURE_SECONDS = 0.01, 3.0, 30.0
 DEFAULT_MEASURE_SECONDS = 8.0
 """Where the budget in seconds is not known before the machine is."""
 USUAL_SHARE_OF_PEAK, USUAL_SHARE_OF_BUDGET = 0.4, 0.85
 """Of matrix products' speed that training keeps, and of a budget that goes to it: enough to choose a vocabulary by."""
-
-
-def require_budget(seconds: float) -> None:
-    """Raises `BudgetError` for a budget that buys nothing on any machine."""
-    if seconds < MIN_BUDGET_SECONDS:
-        raise BudgetError(
-            f"{format_seconds(seconds)} is too small a budget to do anything",
-            remedy=f"The smallest that works is {format_seconds(MIN_BUDGET_SECONDS)}",
-        )
 
 
 def measure_machine(study: Study, session: Session, workers: Workers | None) -> None:
@@ -60,13 +50,11 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     _convert_budget(study, machine)
     if budget.unit != "s":
         session.progress.note(f"the budget in time: {study.given.budget_conversion}")
-    if session.seconds_left() < 0.5 * study.budget_seconds:
-        spent = study.budget_seconds - session.seconds_left()
-        works = format_seconds(2 * spent + MIN_BUDGET_SECONDS)
-        raise BudgetError(
-            f"reading and measuring took {format_seconds(spent)}, {spent / study.budget_seconds:.0%} of the budget",
-            remedy=f"The smallest budget that works for this text is about {works}",
-        )
+    require_time(
+        budget=study.budget_seconds,
+        spent=study.budget_seconds - session.seconds_left(),
+        closing=closing_of(study, fit_throughput(machine), shapes[0]),
+    )
     study.write("machine.json", machine)  # last: with it the stage is done
 
 

@@ -10,8 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import takewhile
 
-from isoflop.core.budget import format_seconds
-from isoflop.core.errors import BudgetError, DivergedError, IsoflopError, StudyError
+from isoflop.core.errors import DivergedError, IsoflopError, StudyError
 from isoflop.core.journal import read_records
 from isoflop.core.ledger import spent_seconds
 from isoflop.core.products import StudyWarning
@@ -24,20 +23,16 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import count_parameters
 from isoflop.plan.guess import Guess, guess_target
 from isoflop.plan.pilots import Setting, choose_trunks, design, next_trunks
+from isoflop.stages.division import PILOT_SHARE, closing_of
 from isoflop.stages.law import finished_pilots, law_of
-from isoflop.stages.setting import closing_of, setting_of
+from isoflop.stages.setting import setting_of
 from isoflop.study import Study
 from isoflop.train.pilot import PilotJob, run_pilot
 from isoflop.train.workers import Workers
 
-PILOT_SHARE = 0.082
-"""Share of the budget that the pilots take; with law and plan it stays below a tenth."""
 NEXT_SHARE, MIN_NEXT_SECONDS = 0.02, 20.0
 """Of the budget, within that share, for the trunks that the law of the others asks for; none where they would be
 shorter: starting them takes seconds too, and short trunks tell little."""
-LEAST_TRAINING_SHARE, WORTHWHILE_TRAINING_SHARE = 0.1, 0.33
-"""Of the budget: with less for training nothing is begun, with so much a budget works."""
-SETTLING_ROUNDS = 3
 SHOW_SECONDS = 1.0
 
 
@@ -70,36 +65,16 @@ def _time_for(study: Study) -> tuple[float, float]:
 
 
 def expected_target(study: Study, setting: Setting) -> Guess:
-    """What will be trained, as far as it can be told before any pilot.
-
-    Raises `BudgetError` where hardly anything would be, whatever its size.
-    """
-    budget, before = study.budget_seconds, _spent_before(study)
-    _require_time(budget, before + closing_of(study, setting.throughput, setting.shapes[0]))
-    closing, guess = 0.0, None
-    for _ in range(SETTLING_ROUNDS):  # what comes after training depends on what is trained
-        guess = guess_target(
-            setting.throughput,
-            setting.shapes,
-            context=setting.context,
-            seconds=budget * (1 - PILOT_SHARE) - before - closing,
-            unique_tokens=setting.unique_tokens,
-            speedup=gain_together(setting.machine),
-        )
-        closing = closing_of(study, setting.throughput, guess.config)
-    assert guess is not None
-    return guess
-
-
-def _require_time(budget: float, fixed: float) -> None:
-    """For training, beside what is ``fixed`` whatever the budget; all in seconds."""
-    if budget * (1 - PILOT_SHARE) - fixed >= LEAST_TRAINING_SHARE * budget:
-        return
-    works = format_seconds(fixed / (1 - PILOT_SHARE - WORTHWHILE_TRAINING_SHARE))
-    raise BudgetError(
-        f"reading and measuring took, and scoring this text will take, {format_seconds(fixed)} together, which leaves "
-        f"next to nothing of {format_seconds(budget)} for training",
-        remedy=f"The smallest budget that works for this text is about {works}",
+    """What will be trained, as far as it can be told before any pilot."""
+    throughput = setting.throughput
+    return guess_target(
+        throughput,
+        setting.shapes,
+        context=setting.context,
+        seconds=study.budget_seconds * (1 - PILOT_SHARE) - _spent_before(study),
+        closing=lambda config: closing_of(study, throughput, config),
+        unique_tokens=setting.unique_tokens,
+        speedup=gain_together(setting.machine),
     )
 
 

@@ -21,8 +21,9 @@ from isoflop.machine.throughput import fit_throughput, gain_together
 from isoflop.model.config import ModelConfig
 from isoflop.plan.planner import Choice, Question, Trunk, best, consider, make_plan, recipe_of, what_if
 from isoflop.plan.rules import DECAY_FRACTION
+from isoflop.stages.division import closing_of, closing_seconds
 from isoflop.stages.pilots import expected_target, grid_points
-from isoflop.stages.setting import closing_of, closing_seconds, setting_of
+from isoflop.stages.setting import setting_of
 from isoflop.study import Study
 from isoflop.train.checkpoint import Store
 from isoflop.train.together import time_together
@@ -81,7 +82,7 @@ def plan(study: Study, session: Session) -> None:
     """Law and machine to plan.json: choose the shape, measure it, promise."""
     with session.ledger.activity("plan", "productive"):
         question = question_of(study)
-        closing = closing_of(study, question.throughput, expected_target(study, setting_of(study)).config)
+        closing = expected_closing(study)
         eager = SUSTAINED * gain_together(question.machine)
         left, expected = session.seconds_left() - closing, eager
         if _is_worth_compiling(left):
@@ -114,6 +115,12 @@ def plan(study: Study, session: Session) -> None:
     study.write("plan.json", result)
     for warning in result.warnings:
         session.warn("plan", warning)
+
+
+def expected_closing(study: Study) -> float:
+    """Seconds after training, before it is known what will be trained."""
+    setting = setting_of(study)
+    return closing_of(study, setting.throughput, expected_target(study, setting).config)
 
 
 def can_compile() -> bool:

@@ -13,7 +13,8 @@ from isoflop.study import Study
 from isoflop.text import prepare as text
 from isoflop.train.cadence import seconds_between_failures
 from isoflop.train.checkpoint import Store
-from isoflop.train.ranks import TOGETHER, Layout, Team
+from isoflop.train.layout import TOGETHER, Layout
+from isoflop.train.ranks import Team
 from isoflop.train.safety import STAGE
 from isoflop.train.target import TargetRun
 from isoflop.train.trainer import Trainer

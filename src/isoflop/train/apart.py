@@ -27,7 +27,8 @@ from isoflop.core.errors import CorruptFileError, DivergedError, StudyError
 from isoflop.core.files import read_json, verify, write_checked_json, write_digested, write_text
 from isoflop.train.checkpoint import safetensors
 from isoflop.train.diloco import OuterStep
-from isoflop.train.ranks import Layout, Ranks, Team
+from isoflop.train.layout import Layout
+from isoflop.train.ranks import Ranks, Team
 from isoflop.train.watchdog import Watchdog, watched
 
 if TYPE_CHECKING:

@@ -118,8 +118,9 @@ class Optimizer:
 
 def gradient_norm(parameters: list[nn.Parameter], shares: Whole = WHOLE) -> Tensor:
     """Euclidean norm of all gradients together, in float32."""
-    norms = torch._foreach_norm([shares.local(p.grad) for p in parameters if p.grad is not None])
-    return shares.norm([norm.float() for norm in norms], [shares.cut_of(p) for p in parameters])
+    known = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+    norms = torch._foreach_norm([shares.local(gradient) for _, gradient in known])
+    return shares.norm([norm.float() for norm in norms], [shares.cut_of(parameter) for parameter, _ in known])
 
 
 def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:

@@ -14,7 +14,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -39,34 +38,6 @@ STORE = "ISOFLOP_STORE"
 """Environment variable: the file by which processes of one machine find each other; torchrun's variables otherwise."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How several processes divide a run among them: each its part of every batch, and perhaps more."""
-
-    sharded: bool = False
-    """Each holds only its share of weights, gradients and optimizer (`train.shares`)."""
-    agree_every: int | None = None
-    """They train apart for so many steps at a time (`train.diloco`)."""
-    slices: int = 1
-    """So many neighbours compute every layer together (`train.slices`); each such group has its part of the batch."""
-
-    @property
-    def divided(self) -> bool:
-        """Whether no process has all of the model."""
-        return self.sharded or self.slices > 1
-
-    @property
-    def options(self) -> list[str]:
-        """Of ``isoflop train``, that ask for it."""
-        apart = ["--agree-every", str(self.agree_every)] if self.agree_every else []
-        slices = ["--tensor-parallel", str(self.slices)] if self.slices > 1 else []
-        return [*(["--sharded"] if self.sharded else []), *slices, *apart]
-
-
-TOGETHER = Layout()
-"""Each holds all of the model, and gradients are averaged at every step."""
-
-
 class Team(ABC):
     """This process among several that train one model."""
 
@@ -82,11 +53,10 @@ class Team(ABC):
         return self.rank == 0
 
     def rows(self, sequences: int) -> slice:
-        """This process's sequences of a batch. Raises `StudyError` where there are fewer of them than processes."""
+        """This process's sequences of a batch. Raises `StudyError` where there are fewer of them than parts."""
         if sequences < self.parts:
-            raise StudyError(
-                f"a batch of {sequences} sequences for {self.parts} processes", remedy=f"Take at most {sequences}"
-            )
+            what = f"a batch of {sequences} sequences cannot be cut into {self.parts} parts"
+            raise StudyError(what, remedy=f"Take at most {sequences * self.size // self.parts} processes")
         return slice(sequences * self.part // self.parts, sequences * (self.part + 1) // self.parts)
 
     @abstractmethod
@@ -116,8 +86,9 @@ class Ranks(Team):
         """Those whose gradients are averaged with this process's; None for all."""
         self._groups: list[dist.ProcessGroup | None] = [self._orders, None]
         """All groups that it takes part in; None for the one of all."""
-        self.idle = True
-        """Whether the others wait for an order, and not for this process to do its part of one."""
+        self.idle = False
+        """Whether the others wait for an order, and not for this process to do its part of one, as they do first until
+        each has its model."""
 
     @staticmethod
     def from_environment(device: torch.device) -> Ranks | None:
@@ -207,13 +178,18 @@ class Ranks(Team):
         return found
 
     def alike(self, trainer: Trainer) -> bool:
-        """Whether all processes hold the same bits, as far as they should; called by all."""
-        if trainer.layout.divided:
-            return True  # each holds what no other does, or few others
+        """Whether all processes hold the same bits, as far as they should; called by all.
+
+        Those with the same slice of a model are compared with each other, and not what all slices have in common.
+        """
+        if trainer.layout.sharded or self.parts == 1:
+            return True  # each holds what no other does
         self.tell(COMPARE)
-        state = trainer.optimizer.state().values()
+        state = map(trainer.shares.local, trainer.optimizer.state().values())
         own = torch.stack([tensor.reshape(-1).view(torch.int32).sum(dtype=torch.int64).cpu() for tensor in state])
-        least, most = own.clone(), own.clone()
+        span, width = torch.iinfo(torch.int64), self.size // self.parts
+        least, most = (torch.full((width, len(own)), bound) for bound in (span.max, span.min))
+        least[self.rank % width] = most[self.rank % width] = own
         dist.all_reduce(least, dist.ReduceOp.MIN, group=self._orders)
         dist.all_reduce(most, dist.ReduceOp.MAX, group=self._orders)
         self.idle = True
@@ -236,8 +212,11 @@ class Ranks(Team):
         what it did last. An interpreter that ends under it aborts now and then (once in 40 runs) where that is a tensor
         of Python's, of which it lets go.
         """
-        for group in self._groups:
-            dist.barrier(group=group)
-        self._groups.clear()
-        del self._orders
-        dist.destroy_process_group()
+        try:
+            for group in self._groups:
+                if dist.get_backend(group) == "gloo":
+                    dist.barrier(group=group)
+        finally:
+            self._groups.clear()
+            del self._orders
+            dist.destroy_process_group()

@@ -125,9 +125,8 @@ class Divided(Whole):
 
     def norm(self, norms: Sequence[Tensor], cuts: Sequence[int | None]) -> Tensor:
         """What all hold is counted once: each process counts its part of it."""
-        parts = [1.0 if cut is not None else 1 / self.size for cut in cuts]
-        squares = torch.stack(list(norms)).square()
-        square = (squares * torch.tensor(parts, device=squares.device)).sum()
+        parts = [1.0 if cut is not None else self.size**-0.5 for cut in cuts]
+        square = torch.stack(torch._foreach_mul(list(norms), parts)).square().sum()
         dist.all_reduce(square, group=self.group)
         return square.sqrt_()
 

@@ -115,7 +115,9 @@ def require_divisible(config: ModelConfig, size: int) -> None:
         "columns of its feed-forward layers": config.intermediate_size,
     }
     fit = [n for n in range(2, config.num_key_value_heads + 1) if not any(count % n for count in counts.values())]
-    remedy = f"Take one of {', '.join(map(str, fit))}" if fit else "Leave it out"
+    remedy = f"It could be cut into {' or '.join(map(str, fit))}" if fit else "Leave it out"
+    if (size - 1) * -(-config.vocab_size // size) >= config.vocab_size:
+        raise StudyError(f"{config.vocab_size} words are too few for {size}", where="--tensor-parallel", remedy=remedy)
     for what, count in counts.items():
         if count % size:
             problem = f"the model has {count} {what}, which {size} processes cannot divide evenly"

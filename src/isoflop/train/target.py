@@ -199,7 +199,8 @@ class TargetRun:
     def _evaluate(self, request: StopRequest | None = None) -> None:
         """Validates and records; not to the end where a signal asks to stop."""
         try:
-            with request.at_once() if request else nullcontext():
+            whole = not self.trainer.layout.divided  # else the others are in the middle of bringing it together
+            with request.at_once() if request and whole else nullcontext():
                 scores = self._validated()
         except Stopped:
             return

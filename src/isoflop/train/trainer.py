@@ -18,9 +18,10 @@ from isoflop.train.apart import Apart
 from isoflop.train.batches import Batches
 from isoflop.train.checkpoint import Place, Snapshot
 from isoflop.train.diloco import PREFIX, OuterStep
+from isoflop.train.layout import TOGETHER, Layout
 from isoflop.train.noise import NoiseScale
 from isoflop.train.optimizers import Optimizer, gradient_norm
-from isoflop.train.ranks import GATHER, STEP, TOGETHER, WEIGHTS, Layout, Ranks, Team
+from isoflop.train.ranks import GATHER, STEP, WEIGHTS, Ranks, Team
 from isoflop.train.schedule import Anchor, rate_scale
 from isoflop.train.shares import WHOLE, Whole
 
@@ -81,6 +82,8 @@ class Trainer:
         self.skipped: list[int] = []
         """Batches of the stream that are passed over, by number, ascending."""
         self.anchor = Anchor(0, 0.0, recipe.num_steps)
+        if self.together:
+            self.together.idle = True
 
     def _shares(self) -> Whole:
         """What of the model is here, and who works on its whole matrices."""
@@ -233,7 +236,7 @@ class Trainer:
         """Goes back to a snapshot; bit-exact. `CorruptFileError` for one of another model or optimizer."""
         if _shapes(self.state()) != _shapes(snapshot.tensors):
             raise CorruptFileError(
-                "the checkpoint is of another model than this study's plan",
+                "the checkpoint is of another model than this study's plan, or of an older isoflop",
                 where=snapshot.source,
                 remedy="Delete the folder, then resume",
             )

@@ -1,8 +1,8 @@
 """Update rules on float32 masters, so that the model itself may live in bfloat16. Each is one group of parameters.
 
 Matrices that the model fuses (queries, keys and values; gate and up) are taken apart, as some rules look at a matrix as
-a whole (Muon, LAMB). Muon stacks equal shapes so that one batched product serves all layers: the stock
-`torch.optim.Muon` goes matrix by matrix, which costs more than the step itself at our sizes.
+a whole (Muon, LAMB). Muon stacks those of one shape and side of the residual stream so that one batched product serves
+all layers: the stock `torch.optim.Muon` goes matrix by matrix, which costs more than the step itself at our sizes.
 """
 
 from __future__ import annotations
