@@ -11,9 +11,9 @@ import pytest
 
 from isoflop.core.errors import BudgetError
 from isoflop.machine.throughput import gain_together
-from isoflop.plan.guess import tokens_in
+from isoflop.plan.guess import LEAST_SEQUENCES, tokens_in
 from isoflop.stages import pilots
-from isoflop.stages.division import PILOT_SHARE, closing_of, require_time
+from isoflop.stages.division import PILOT_SHARE, closing_of, least_training, require_time
 from isoflop.stages.pilots import expected_target
 
 sys.path.append(str(Path(__file__).parents[1] / "plan"))
@@ -45,9 +45,16 @@ def test_scoring_is_reckoned_for_the_shape_that_is_expected(tmp_path: Path, budg
 
 
 def test_a_budget_that_reading_and_scoring_take_up_is_refused_with_one_that_works() -> None:
-    with pytest.raises(BudgetError, match=r"next to nothing of 1 min.*smallest budget that works .* is about") as told:
-        require_time(budget=60.0, spent=20.0, closing=40.0)
+    with pytest.raises(BudgetError, match=r"scoring this text will take 25 s: 6 s would be left .* wants 9 s") as told:
+        require_time(budget=60.0, spent=20.0, closing=25.0, least=9.0)
     minutes = float(str(told.value).rsplit("about ", 1)[1].split()[0])
-    require_time(budget=60 * minutes, spent=20.0, closing=40.0)
+    require_time(budget=60 * minutes, spent=20.0, closing=25.0, least=9.0)
     with pytest.raises(BudgetError, match="reading and measuring took 40 s, 67% of the budget"):
-        require_time(budget=60.0, spent=40.0, closing=1.0)
+        require_time(budget=60.0, spent=40.0, closing=1.0, least=1.0)
+
+
+def test_the_least_training_is_what_a_plan_still_considers() -> None:
+    made = setting()
+    least = least_training(TRUE, made.shapes[0], context=CONTEXT)
+    tokens = tokens_in(TRUE, made.shapes[0], context=CONTEXT, seconds=least)
+    assert tokens == pytest.approx(LEAST_SEQUENCES * CONTEXT, rel=1e-6)

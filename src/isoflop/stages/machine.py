@@ -17,7 +17,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import flops_per_token
 from isoflop.plan.rules import context_for
 from isoflop.plan.shapes import ladder
-from isoflop.stages.division import closing_of, require_budget, require_time
+from isoflop.stages.division import closing_of, least_training, require_budget, require_time
 from isoflop.study import Given, Study
 from isoflop.train.together import time_together
 from isoflop.train.workers import Workers
@@ -50,10 +50,12 @@ def measure_machine(study: Study, session: Session, workers: Workers | None) -> 
     _convert_budget(study, machine)
     if budget.unit != "s":
         session.progress.note(f"the budget in time: {study.given.budget_conversion}")
+    throughput = fit_throughput(machine)
     require_time(
         budget=study.budget_seconds,
         spent=study.budget_seconds - session.seconds_left(),
-        closing=closing_of(study, fit_throughput(machine), shapes[0]),
+        closing=closing_of(study, throughput, shapes[0]),
+        least=least_training(throughput, shapes[0], context=context),
     )
     study.write("machine.json", machine)  # last: with it the stage is done
 
