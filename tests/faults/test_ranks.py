@@ -143,7 +143,7 @@ def test_processes_that_share_a_model_learn_what_those_with_all_of_it_do(
 @pytest.mark.parametrize(
     ("size", "slices", "changes"),
     [
-        (2, 2, {}),
+        rarely(2, 2, {}),
         rarely(4, 2, {"micro_batches": 2}),
         rarely(2, 2, {"optimizer": "adamw", "learning_rate": CALM_RATE, "z_loss": 1e-4}),
     ],

@@ -63,8 +63,9 @@ def test_replicas_work_on_a_part_each_and_have_all_of_it(size: int, num: int) ->
 
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("num", [1, 3, 4])
-@pytest.mark.parametrize("shape", [(6, 12), (6, 6), (12, 6)])
-@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize(
+    ("shape", "cut"), [((4, 6), 1), ((6, 6), 1), ((7, 12), 1), ((6, 4), 0), ((6, 6), 0), ((12, 7), 0)]
+)
 def test_parts_brought_together_give_what_whole_matrices_do(
     size: int, num: int, shape: tuple[int, int], cut: int
 ) -> None:

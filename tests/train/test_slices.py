@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from isoflop.core.errors import StudyError
@@ -49,51 +50,51 @@ def one_of_them(rank: int, folder: str) -> None:
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=SIZE)
-    found = {}
+    found = dict[str, Tensor]()
     for name, changes in SHAPES.items():
         model = made(config(**changes))
         slices = Slices(init_device_mesh("cpu", (SIZE,)))
         slices.cut(model)
-        loss, gradients, weights = seen(model), {}, {}
+        found[f"{name} loss"] = seen(model)
         for parameter, blocks in blocks_of(model, slices).items():
             told = [(block.described(block.gradient()), block.described(block.weight())) for block in blocks]
-            gradients[parameter] = torch.cat([slices.gather(gradient) for gradient, _ in told])
-            weights[parameter] = torch.cat([slices.gather(weight) for _, weight in told])
-        norm = gradient_norm(list(model.parameters()), slices)
-        here = sum(parameter.numel() for parameter in model.parameters())
-        found[name] = {"loss": loss, "gradients": gradients, "weights": weights, "here": here, "norm": norm}
-    torch.save(found, f"{folder}/{rank}.pt")
+            found[f"{name} gradient {parameter}"] = torch.cat([slices.gather(gradient) for gradient, _ in told])
+            found[f"{name} weight {parameter}"] = torch.cat([slices.gather(weight) for _, weight in told])
+        found[f"{name} norm"] = gradient_norm(list(model.parameters()), slices)
+        found[f"{name} here"] = torch.tensor(sum(parameter.numel() for parameter in model.parameters()))
+    save_file(found, f"{folder}/{rank}.safetensors")
     dist.barrier()
     dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
+    """What each process saw, by shape and name."""
     folder = tmp_path_factory.mktemp("slices")
     mp.spawn(one_of_them, args=(str(folder),), nprocs=SIZE)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(SIZE)]
+    return [load_file(folder / f"{rank}.safetensors") for rank in range(SIZE)]
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_loss_and_gradients_are_those_of_the_whole_model(found: list[dict[str, Any]], name: str) -> None:
+def test_loss_and_gradients_are_those_of_the_whole_model(found: list[dict[str, Tensor]], name: str) -> None:
     model = made(config(**SHAPES[name]))
     loss = seen(model)
-    for each in (rank[name] for rank in found):
-        torch.testing.assert_close(each["loss"], loss, rtol=1e-6, atol=1e-6)
-        torch.testing.assert_close(each["norm"], gradient_norm(list(model.parameters())), rtol=1e-5, atol=0.0)
+    for each in found:
+        torch.testing.assert_close(each[f"{name} loss"], loss, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(each[f"{name} norm"], gradient_norm(list(model.parameters())), rtol=1e-5, atol=0.0)
         for parameter, tensor in model.named_parameters():
-            assert torch.equal(each["weights"][parameter], tensor.detach()), parameter
-            torch.testing.assert_close(each["gradients"][parameter], tensor.grad, rtol=1e-4, atol=1e-7)
+            assert torch.equal(each[f"{name} weight {parameter}"], tensor.detach()), parameter
+            torch.testing.assert_close(each[f"{name} gradient {parameter}"], tensor.grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_each_has_its_part_of_every_matrix(found: list[dict[str, Any]], name: str) -> None:
+def test_each_has_its_part_of_every_matrix(found: list[dict[str, Tensor]], name: str) -> None:
     model = made(config(**SHAPES[name]))
     layers = sum(parameter.numel() for parameter in model.layers.parameters() if parameter.ndim > 1)
     vectors = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim == 1)
     tables = (1 if model.config.tie_word_embeddings else 2) * model.config.hidden_size
     expected = [layers // SIZE + vectors + tables * words for words in (31, 30)]  # of 61
-    assert [rank[name]["here"] for rank in found] == expected
+    assert [int(each[f"{name} here"]) for each in found] == expected
 
 
 def test_blocks_cover_every_parameter_from_its_first_row_to_its_last() -> None:

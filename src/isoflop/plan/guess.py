@@ -16,7 +16,6 @@ from isoflop.plan.rules import optimal_batch
 
 UNIGRAM_NATS = 6.5
 """Typical of byte-level BPE text with some thousand tokens; the best size hardly depends on it."""
-
 LEAST_SEQUENCES = 1000
 """What a shape has to be given to be considered."""
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from isoflop.core.errors import StudyError
 from isoflop.core.products import Plan
 from isoflop.model.config import ModelConfig
-from isoflop.train.slices import require_divisible
-
-SLICES = "--tensor-parallel"
+from isoflop.train.slices import OPTION, require_divisible
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Layout:
     def options(self) -> list[str]:
         """Of ``isoflop train``, that ask for it."""
         apart = ["--agree-every", str(self.agree_every)] if self.agree_every else []
-        slices = [SLICES, str(self.slices)] if self.slices > 1 else []
+        slices = [OPTION, str(self.slices)] if self.slices > 1 else []
         return [*(["--sharded"] if self.sharded else []), *slices, *apart]
 
 
@@ -63,11 +61,11 @@ def require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
 
 def _require_slices(plan: Plan, layout: Layout, *, size: int) -> None:
     if size == 1:
-        raise StudyError("one process has nobody to compute with", where=SLICES, remedy=f"Add --ranks {layout.slices}")
+        raise StudyError("one process has nobody to compute with", where=OPTION, remedy=f"Add --ranks {layout.slices}")
     if size % layout.slices:
         what = f"{size} processes are no whole number of groups of {layout.slices}"
-        raise StudyError(what, where=SLICES, remedy="Take a number that divides --ranks")
+        raise StudyError(what, where=OPTION, remedy="Take a number that divides --ranks")
     if layout.sharded or layout.agree_every:
         other = "--sharded" if layout.sharded else "--agree-every"
-        raise StudyError(f"slices and {other} are two ways to divide a model", where=SLICES, remedy="Take one of them")
+        raise StudyError(f"slices and {other} are two ways to divide a model", where=OPTION, remedy="Take one of them")
     require_divisible(ModelConfig(**plan.model), layout.slices)

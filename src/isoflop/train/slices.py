@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
+OPTION = "--tensor-parallel"
+"""Of the command line, that asks for it."""
+
 
 class Slices(Divided):
     """One of the processes of ``mesh``, which compute every layer together."""
@@ -108,7 +111,7 @@ class Slices(Divided):
 def require_divisible(config: ModelConfig, size: int) -> None:
     """Raises `StudyError` where ``size`` processes cannot have equal slices of a model."""
     if config.family == "gpt2":
-        raise StudyError("the gpt2 family is not cut into slices", where="--tensor-parallel", remedy="Leave it out")
+        raise StudyError("the gpt2 family is not cut into slices", where=OPTION, remedy="Leave it out")
     counts = {
         "attention heads": config.num_attention_heads,
         "key and value heads": config.num_key_value_heads,
@@ -117,11 +120,11 @@ def require_divisible(config: ModelConfig, size: int) -> None:
     fit = [n for n in range(2, config.num_key_value_heads + 1) if not any(count % n for count in counts.values())]
     remedy = f"It could be cut into {' or '.join(map(str, fit))}" if fit else "Leave it out"
     if (size - 1) * -(-config.vocab_size // size) >= config.vocab_size:
-        raise StudyError(f"{config.vocab_size} words are too few for {size}", where="--tensor-parallel", remedy=remedy)
+        raise StudyError(f"{config.vocab_size} words are too few for {size}", where=OPTION, remedy=remedy)
     for what, count in counts.items():
         if count % size:
             problem = f"the model has {count} {what}, which {size} processes cannot divide evenly"
-            raise StudyError(problem, where="--tensor-parallel", remedy=remedy)
+            raise StudyError(problem, where=OPTION, remedy=remedy)
 
 
 class _Enter(torch.autograd.Function):
