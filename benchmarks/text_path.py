@@ -118,7 +118,7 @@ def strangers(texts: Path, out: Path) -> dict[str, Any]:
 def started(texts: Path, out: Path, *, num_processes: int) -> subprocess.Popen[bytes]:
     shutil.rmtree(out, ignore_errors=True)
     command = ["isoflop", "prepare", str(texts), "--out", str(out), "--workers", str(num_processes), "--quiet"]
-    threads = {f"{name}_NUM_THREADS": str(num_processes) for name in ("OMP", "RAYON", "ARROW", "OPENBLAS")}
+    threads = {f"{name}_NUM_THREADS": str(num_processes) for name in ("OMP", "RAYON", "ARROW")}
     return subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, env=os.environ | threads)
 
 

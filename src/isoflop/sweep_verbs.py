@@ -76,8 +76,8 @@ def sweep(
             _claim(job)
         progress.stage("sweep")
         missing = [job for job in jobs if len(points_of(job)) < len(job.branch_steps)]
-        executor = executor_on(on, workers=workers, folder=out / "jobs")
-        warnings = _train(missing, executor, _threads(on, workers, len(missing)), progress)
+        with closing(executor_on(on, workers=workers, folder=out / "jobs")) as executor:
+            warnings = _train(missing, executor, _threads(on, workers, len(missing)), progress)
         rows = [row for path in sorted(out.glob(f"runs/*/{JOB}")) for row in _rows(path)]
         if not rows:
             raise StudyError("every run diverged", where=str(out), remedy="Take a smaller --rate-factor")

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from isoflop.core.card import CARD, TEXT
 from isoflop.core.errors import BudgetError, StudyError, TextError
 from isoflop.core.executor import Place
 from isoflop.core.files import claimed, file_sha256, write_text
-from isoflop.core.process import interruptible, spare_collector
+from isoflop.core.process import interruptible
 from isoflop.core.progress import Progress
 from isoflop.corpus_verbs import told
 from isoflop.fleet.choose import executor_on
@@ -61,7 +62,6 @@ def prepare(
     quiet: bool,
 ) -> dict[str, Any]:
     """Texts to a folder of clean documents, tokens and a data card. What an earlier call finished is kept."""
-    spare_collector()
     _refuse_folder(out)
     if vocab_size is not None:
         require_vocab_size(vocab_size)
@@ -77,7 +77,7 @@ def prepare(
     started = time.monotonic()
     executor = executor_on(on, workers=workers, folder=out / "stages" / "jobs")
     threading.Thread(target=import_module, args=["isoflop.report.card"]).start()  # .3 s
-    with interruptible(), Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
+    with interruptible(), closing(executor), Progress(remaining=lambda: math.inf, quiet=quiet) as progress:
         card = refine_text(recipe, out, executor=executor, watts=watts, tell=_told(progress))
         progress.stage("tokenize")
         with claimed(out):

@@ -46,6 +46,8 @@ def test_processes_are_kept_for_the_next_stage() -> None:
     local = Local(2)
     first, second = (set(local.map(own_process, range(6))) for _ in range(2))
     assert os.getpid() not in first | second and first & second
+    local.close()
+    assert not [number for number in first | second if psutil.pid_exists(number)]
 
 
 PROBE = """

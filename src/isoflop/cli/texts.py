@@ -10,6 +10,7 @@ import typer
 
 from isoflop.cli.options import Json, PlaceOption, Quiet, TextsArgument, TokenizerOption, TrainingOption, WorkersOption
 from isoflop.core.extras import needs
+from isoflop.core.process import lighten
 from isoflop.core.products import MAX_SEED
 
 app = typer.Typer()
@@ -60,6 +61,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Clean, judge, deduplicate, tokenize and pack text; a data card says what became of every document."""
+    lighten()
     if on == "local" and workers != 1:
         from isoflop.fleet.local import foresee
 

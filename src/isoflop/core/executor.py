@@ -64,6 +64,9 @@ class Executor(ABC):
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
         """Waits until one of them has ended, in whatever way."""
 
+    def close(self) -> None:  # noqa: B027
+        """Ends what it keeps for the next jobs, where it does; for whoever is done with it."""
+
     def ended(self, function: Callable[[T], R], items: Sequence[T]) -> Generator[Job[R], None, None]:
         """Jobs as they end, lost ones after they were done again; what is still under way when the generator is closed
         is cancelled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -56,11 +57,13 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)  # it died before the signal was set
 
 
-def spare_collector() -> None:
-    """Keeps the collector of cycles from looking through what was imported, again and again; for work on a great many
-    small objects, whose cycles are few."""
-    gc.freeze()
+def lighten() -> None:
+    """Makes a process ready for work on text, before it imports what that needs: the collector of cycles does not look
+    through all that is imported or made again and again, for few cycles, nor at the end; and NumPy's linear algebra,
+    which text does without, does not start threads that wait by turning round."""
     gc.set_threshold(50_000, 10, 10)
+    atexit.register(gc.freeze)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

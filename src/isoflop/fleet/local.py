@@ -24,7 +24,7 @@ def foresee(*modules: str) -> None:
 
     For the main thread: what is started inherits that Ctrl-C is nothing to it, which this process is told for a moment.
     """
-    _CONTEXT.set_forkserver_preload([*modules])
+    _CONTEXT.set_forkserver_preload(["isoflop.fleet.nursery", *modules])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         forkserver.ensure_running()
@@ -45,6 +45,7 @@ class Local(Executor):
         """What jobs print goes to ``folder``; to this process's own output where there is none."""
         self.num_processes, self.folder = num_processes, folder
         self._threads: ThreadPoolExecutor | None = None
+        self._pools: list[ProcessPoolExecutor] = []
         self._seat = threading.local()
 
     def submit(self, function: Callable[[T], R], items: Sequence[T]) -> list[Job[R]]:
@@ -52,7 +53,14 @@ class Local(Executor):
             return [_Here(function, item, new_log(self.folder)) for item in items]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.num_processes)
-        return [_There(self._threads, self._seat, function, item, new_log(self.folder)) for item in items]
+        return [_There(self._threads, self._seat, self._pools, function, item, new_log(self.folder)) for item in items]
+
+    def close(self) -> None:
+        """Or the pools would end themselves while the interpreter ends them, which now and then fails aloud."""
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown()
 
     def first(self, jobs: Sequence[Job[R]]) -> Job[R]:
         for job in jobs:
@@ -99,10 +107,16 @@ class _There(Job[R]):
     """Done in the process of the thread that comes to it."""
 
     def __init__(
-        self, threads: ThreadPoolExecutor, seat: threading.local, function: Callable[[T], R], item: T, log: Path | None
+        self,
+        threads: ThreadPoolExecutor,
+        seat: threading.local,
+        pools: list[ProcessPoolExecutor],
+        function: Callable[[T], R],
+        item: T,
+        log: Path | None,
     ) -> None:
         super().__init__(log)
-        self._seat, self._process, self._cancelled = seat, 0, False
+        self._seat, self._pools, self._process, self._cancelled = seat, pools, 0, False
         self.future: Future[R | IsoflopError] = threads.submit(self._sit, function, item)
 
     def _sit(self, function: Callable[[T], R], item: T) -> R | IsoflopError:
@@ -110,6 +124,7 @@ class _There(Job[R]):
         try:
             if not hasattr(self._seat, "pool"):
                 started = ProcessPoolExecutor(1, _CONTEXT, _be_one_of_many)
+                self._pools.append(started)
                 self._seat.pool, self._seat.process = started, started.submit(os.getpid).result()
             self._process = self._seat.process
             if self._cancelled:

@@ -33,10 +33,12 @@ def difficulties(documents: Documents, corpus: Documents, executor: Executor | N
     """
     counted = corpus.take(np.arange(0, len(corpus), _stride(corpus)))
     samples = [b""] * len(counted)  # in their order, wherever they come from: neighbours share trigrams
-    for part, texts in spread(_samples, counted, executor):
+    times = np.zeros(256, dtype=np.int64)
+    for part, (texts, of_bytes) in spread(_samples, counted, executor):
+        times += of_bytes
         for index, text in zip(part, texts, strict=True):
             samples[index] = text
-    classes = _byte_classes(samples)
+    classes = _byte_classes(times)
     model = _trigrams_of(samples, classes, executor)
     levels = np.empty(len(documents))
     for part, found in spread(partial(_levels, classes, model), documents, executor):
@@ -44,8 +46,13 @@ def difficulties(documents: Documents, corpus: Documents, executor: Executor | N
     return levels
 
 
-def _samples(documents: Documents) -> list[bytes]:
-    return [sample(data) for data in documents]
+def _samples(documents: Documents) -> tuple[list[bytes], np.ndarray]:
+    """The documents' windows, and int64 [256] how often each byte stands in them."""
+    samples = [sample(data) for data in documents]
+    times = np.zeros(256, dtype=np.int64)
+    for block in _blocks(samples):
+        times += np.bincount(np.frombuffer(block, dtype=np.uint8), minlength=256)
+    return samples, times
 
 
 def _levels(classes: bytes, model: _Trigrams, documents: Documents) -> list[float]:
@@ -66,13 +73,10 @@ def _stride(corpus: Documents) -> int:
     return -(-sampled // _COUNTED_BYTES)
 
 
-def _byte_classes(samples: list[bytes]) -> bytes:
-    """A `bytes.translate` table from bytes to classes."""
-    counts = np.zeros(256, dtype=np.int64)
-    for block in _blocks(samples):
-        counts += np.bincount(np.frombuffer(block, dtype=np.uint8), minlength=256)
+def _byte_classes(times: np.ndarray) -> bytes:
+    """A `bytes.translate` table from bytes to classes, by how often each stands in the text."""
     table = np.full(256, _NUM_CLASSES - 1, dtype=np.uint8)
-    table[np.argsort(-counts, kind="stable")[: _NUM_CLASSES - 1]] = np.arange(_NUM_CLASSES - 1)
+    table[np.argsort(-times, kind="stable")[: _NUM_CLASSES - 1]] = np.arange(_NUM_CLASSES - 1)
     return table.tobytes()
 
 

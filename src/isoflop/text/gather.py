@@ -53,7 +53,9 @@ class Files:
 def pieces(source: Source, files: Sequence[File], how: Refinement, *, keeps_rejects: bool) -> list[Piece]:
     """The source's files, in order, as pieces of work."""
     found = [Files(source.name, source.field, group, how, keeps_rejects) for group in _groups(files)]
-    return [Piece(key_of("gather", VERSION, _seen(argument)), argument) for argument in found]
+    return [
+        Piece(key_of("gather", VERSION, _seen(each)), each, sum(file.size for file in each.files)) for each in found
+    ]
 
 
 def _seen(argument: Files) -> list[object]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import compiled
+from isoflop.text.characters import compiled, lean
 
 EMPTY = np.uint64(0xCBF29CE484222325)
 _FNV = np.uint64(0x100000001B3)
@@ -85,7 +85,7 @@ def table_of(room: int) -> tuple[Small, Hashes]:
     return np.full(2 * room, FREE, np.int32), np.empty(room, np.uint64)
 
 
-@compiled
+@lean
 def number_of(slots: Small, keys: Hashes, count: int, key: np.uint64) -> int:
     """Of a key; one that the table has not gets the number ``count``."""
     mask = len(slots) - 1

@@ -93,6 +93,7 @@ def write_splits(
         encoded = _encode(out / TOKENS, documents, tokenizer, executor, progress)
         named = _shards(parts, encoded)
         jobs = [(out / name, encoded.of(span)) for name, span in named.items()]
+        jobs.sort(key=lambda job: int(job[1].lengths.sum()), reverse=True)
         shards = dict(map(_write_shard, jobs) if executor is None else executor.map(_write_shard, jobs))
     finally:
         for leftover in out.glob(f"{TOKENS}*"):

@@ -34,6 +34,7 @@ def spread(
             yield part, work(documents.take(part))
     else:
         named = [(number, documents.take(part).alone()) for number, part in enumerate(parts)]
+        named.sort(key=lambda each: each[1].num_bytes, reverse=True)  # lest all wait for the largest at the end
         for number, result in elsewhere.map(partial(_numbered, work), named):
             yield parts[number], result
 

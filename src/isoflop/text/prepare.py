@@ -68,7 +68,7 @@ def prepare(
     `DiskError` where ``out`` cannot be written.
     """
     tell = progress or (lambda fraction, activity: None)
-    reading = read(inputs, progress=lambda share: tell(_READ_SHARE * share, "reading"))
+    reading = read(inputs, executor=executor, progress=lambda share: tell(_READ_SHARE * share, "reading"))
     partition = split(reading.documents, seed=seed, executor=executor)
     tell(_READ_SHARE, "training the tokenizer")
     parts = {"train": partition.train, "val": partition.val, "test": partition.test}

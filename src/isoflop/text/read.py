@@ -13,6 +13,7 @@ import numpy as np
 
 from isoflop.core.card import load_card
 from isoflop.core.errors import TextError
+from isoflop.core.executor import Executor
 from isoflop.core.products import StudyWarning
 from isoflop.text.collect.documents import KNOWN, documents, is_known
 from isoflop.text.collect.sources import File, display, find, is_prepared, is_url, read_errors
@@ -37,15 +38,21 @@ class Reading:
     warnings: list[StudyWarning]
 
 
-def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction: None) -> Reading:
-    """Reads all documents under ``inputs``, drops empty ones and exact duplicates.
+def read(
+    inputs: Inputs,
+    *,
+    executor: Executor | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Reading:
+    """Reads all documents under ``inputs``, drops empty ones and exact duplicates; of a prepared text, whose shards the
+    ``executor``'s processes verify, identities alone.
 
     ``progress`` is told the share of the input bytes read. Raises `TextError` for a missing path, an empty folder, a
     study folder, a file or folder that may not be read, or inputs in which no text was found.
     """
     files = find(inputs)
     if len(inputs) == 1 and is_prepared(inputs[0]):
-        return _prepared(Path(inputs[0]))
+        return _prepared(Path(inputs[0]), executor)
     collected = _Collected()
     done, total = 0, sum(file.size for file in files)
     for file in files:
@@ -58,12 +65,12 @@ def read(inputs: Inputs, *, progress: Callable[[float], None] = lambda fraction:
     return reading
 
 
-def _prepared(folder: Path) -> Reading:
+def _prepared(folder: Path, executor: Executor | None) -> Reading:
     """A prepared text's documents, which stay on disk: they are distinct already, and their shards' digests known."""
     from isoflop.text.shards import stored
 
     shards = load_card(folder).shards
-    found = stored(folder, shards)
+    found = stored(folder, shards, executor)
     return Reading(
         found.take(order_of(found.digests)),
         _combined([bytes.fromhex(shard.sha256) for shard in shards]),

@@ -30,6 +30,8 @@ class Piece:
     """Hex: another one for other input or parameters (`key_of`)."""
     argument: Any
     """What the stage's function is given; can be sent to another process."""
+    size: int = 0
+    """How much work it is beside others, in bytes: the most is begun first, lest all wait for it at the end."""
 
     @property
     def name(self) -> str:
@@ -123,6 +125,7 @@ class Workshop:
         self.tell(stage, 0.0)
         found = [_receipts(folder, piece) for piece in pieces]
         missing = [(piece, receipts) for piece, receipts in zip(pieces, found, strict=True) if not _whole(receipts)]
+        missing.sort(key=lambda each: each[0].size, reverse=True)
         made: dict[str, list[Receipt]] = {}
         for key, receipts in self.executor.map(partial(_carry_out, work, folder), missing):
             made[key] = receipts

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from isoflop.core.card import TextShard
+from isoflop.core.executor import Executor
 from isoflop.core.files import read_array, verify_once, write_array, write_bytes
 from isoflop.text.document import DIGEST_BYTES, Documents, Indices, digest_of
+from isoflop.text.parts import each
 from isoflop.text.texts import Texts, strings
 
 REJECTS = "-rejects.parquet"
@@ -141,14 +143,20 @@ class Shelves:
         return Shelves(tuple(self.shelves[file] for file in kept.tolist())), renumbered, rows
 
 
-def stored(folder: Path, shards: Sequence[TextShard]) -> Documents:
+def stored(folder: Path, shards: Sequence[TextShard], executor: Executor | None = None) -> Documents:
     """The shards' documents, by identity and size; their texts stay on disk."""
     shelves = tuple(Shelf(folder, shard) for shard in sorted(shards, key=lambda shard: shard.file))
-    tables = [shelf.table(["id", "num_bytes"]) for shelf in shelves]
+    found = dict(each(_identities, list(enumerate(shelves)), executor))
+    tables = [found[number] for number in range(len(shelves))]
     files = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(len(table)) for table in tables)])
     digests, sizes = _values(tables, "id").view(np.uint8), _values(tables, "num_bytes").view(np.int64)
     return Documents(digests.reshape(-1, DIGEST_BYTES), sizes, files, rows, Shelves(shelves))
+
+
+def _identities(numbered: tuple[int, Shelf]) -> tuple[int, pa.Table]:
+    number, shelf = numbered
+    return number, shelf.table(["id", "num_bytes"])
 
 
 def _values(tables: Sequence[pa.Table], column: str) -> NDArray[np.uint8]:

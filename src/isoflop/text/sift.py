@@ -45,7 +45,8 @@ def pieces(
         span = slice(first, first + shelf.shard.num_documents)
         masks = [np.packbits(mask[span]).tobytes().hex() for mask in (stays, is_copy)]
         key = key_of("sift", VERSION, shelf.shard.sha256, masks, used, keeps_rejects)
-        found.append(Piece(key, Sifting(shelf, stays[span], is_copy[span], used, keeps_rejects)))
+        sifting = Sifting(shelf, stays[span], is_copy[span], used, keeps_rejects)
+        found.append(Piece(key, sifting, shelf.shard.num_bytes))
         first = span.stop
     return found
 

@@ -10,7 +10,7 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
-from isoflop.text.characters import character_at, compiled
+from isoflop.text.characters import character_at, compiled, lean
 from isoflop.text.hashing import EMPTY, extended, longer, number_of, table_of, wider
 from isoflop.text.texts import Texts
 
@@ -72,7 +72,7 @@ def _class_of(table: NDArray[np.uint8], code: int) -> int:
     return LETTER if code < _IDEOGRAPHS_END else OTHER
 
 
-@compiled
+@lean
 def word_end(data: NDArray[np.uint8], start: int, end: int, table: NDArray[np.uint8]) -> int:
     """Where the word ends that begins at byte ``start``; the text ends at ``end``.
 

@@ -47,7 +47,8 @@ class Cutting:
 
 def cut_lines(shelves: Sequence[Shelf], shop: Workshop, *, least: int) -> tuple[list[Shelf], list[Done]]:
     """The shards without the lines that stand in ``least`` documents or more; what is left of them, in their order."""
-    counted = shop.carry_out("count", count, [Piece(key_of("count", VERSION, s.shard.sha256), s) for s in shelves])
+    counting = [Piece(key_of("count", VERSION, s.shard.sha256), s, s.shard.num_bytes) for s in shelves]
+    counted = shop.carry_out("count", count, counting)
     counts = tuple(Shelf(counted.folder, shard) for shard in counted.outputs)
     hashes = [shelf.shard.sha256 for shelf in counts]
     parts = [Part(counts, number, least) for number in range(1 << _PART_BITS)]
@@ -55,7 +56,8 @@ def cut_lines(shelves: Sequence[Shelf], shop: Workshop, *, least: int) -> tuple[
     summed = shop.carry_out("frequent", frequent, adding)
     found = tuple(Shelf(summed.folder, shard) for shard in summed.outputs)
     wanted = [shelf.shard.sha256 for shelf in found]
-    cutting = [Piece(key_of("cut", VERSION, s.shard.sha256, wanted), Cutting(s, found)) for s in shelves]
+    keys = [key_of("cut", VERSION, s.shard.sha256, wanted) for s in shelves]
+    cutting = [Piece(key, Cutting(s, found), s.shard.num_bytes) for key, s in zip(keys, shelves, strict=True)]
     done = shop.carry_out("cut", cut, cutting)
     return [Shelf(done.folder, shard) for shard in done.outputs], [counted, summed, done]
 

@@ -54,7 +54,8 @@ class Clusters:
 
 def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | None) -> Clusters:
     """Exact duplicates, and near ones from a Jaccard similarity of ``similar`` on (None: exact ones alone)."""
-    signed = shop.carry_out("sign", sign, [_piece("sign", shelf, shelf.shard.sha256) for shelf in shelves])
+    signing = [_piece("sign", shelf, shelf.shard.sha256, size=shelf.shard.num_bytes) for shelf in shelves]
+    signed = shop.carry_out("sign", sign, signing)
     keys = [Shelf(signed.folder, shard) for shard in signed.outputs]
     rows = [_DIGEST, *(range(_BANDS, _BANDS + NUM_BANDS) if similar is not None else ())]
     inputs = [shelf.shard.sha256 for shelf in keys]
@@ -79,8 +80,8 @@ def find_clusters(shelves: Sequence[Shelf], shop: Workshop, *, similar: float | 
     return Clusters(exact, near, [signed, matched, shingled, verified])
 
 
-def _piece(stage: str, argument: object, *inputs: object) -> Piece:
-    return Piece(key_of(stage, VERSION, *inputs), argument)
+def _piece(stage: str, argument: object, *inputs: object, size: int = 0) -> Piece:
+    return Piece(key_of(stage, VERSION, *inputs), argument, size)
 
 
 def sign(argument: Shelf, outlet: Outlet) -> Iterator[Portion]:
@@ -153,7 +154,8 @@ def _shingle_pieces(shelves: Sequence[Shelf], involved: Numbers, parts: Numbers)
         mine = involved[(involved >= first) & (involved < end)]
         if len(mine):
             argument = (shelf, mine - first, parts[mine], first)
-            found.append(_piece("shingle", argument, shelf.shard.sha256, _hex(mine), _hex(parts[mine])))
+            size = shelf.shard.num_bytes
+            found.append(_piece("shingle", argument, shelf.shard.sha256, _hex(mine), _hex(parts[mine]), size=size))
         first = end
     return found
 
