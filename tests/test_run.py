@@ -4,6 +4,7 @@ import dataclasses
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import Spent, StageFinished, StageStarted
 from isoflop.run import STAGES, Stage, carry_out, finished
 from isoflop.study import Given, Study
+from isoflop.train.layout import Layout
 
 
 @pytest.fixture
@@ -99,8 +101,9 @@ def test_processes_that_train_together_are_started_between_two_sessions(
     def stage(name: str) -> Stage:
         return Stage(name, lambda s: finished(s, name), lambda s, e, w: did.append(name))
 
-    def train(study: Study, *, size: int, **rest: object) -> int:
+    def train(study: Study, *, size: int, layout: Layout, **rest: object) -> int:
         did.append(f"train in {size}")
+        assert layout == Layout(sharded=True)
         time.sleep(0.4)
         with closing(RecordLog(study.records)) as log:
             log.write(Spent("train", "productive", 0.3))
@@ -108,6 +111,7 @@ def test_processes_that_train_together_are_started_between_two_sessions(
 
     monkeypatch.setattr(run, "STAGES", tuple(map(stage, ("plan", "train", "evaluate"))))
     monkeypatch.setattr(run, "train_in_ranks", train)
+    monkeypatch.setattr(Study, "plan", SimpleNamespace(sharded=True))
     monkeypatch.setattr(run, "require_places", lambda ranks: None)
     carry_out(study, command="isoflop run", quiet=True)
     assert did == ["plan", "train in 2", "evaluate"]

@@ -25,7 +25,7 @@ from isoflop.stages import artefact, corpus, evaluate, law, machine, pilots, pla
 from isoflop.study import Study, open_session
 from isoflop.train.apart import ROUNDS, team_of
 from isoflop.train.checkpoint import Store
-from isoflop.train.layout import TOGETHER, Layout
+from isoflop.train.layout import TOGETHER, Layout, planned_layout
 from isoflop.train.supervise import ASKED_CODE, supervise
 from isoflop.train.workers import Workers
 
@@ -75,7 +75,8 @@ def carry_out(study: Study, *, command: str, quiet: bool) -> None:
     left, before = time.monotonic(), spent_seconds(read_records(study.records))
     if not STAGES[at].done(study):
         require_places(study.given.ranks)
-        train_in_ranks(study, size=study.given.ranks, max_restarts=MAX_RESTARTS, quiet=quiet)
+        layout = planned_layout(study.plan)
+        train_in_ranks(study, size=study.given.ranks, max_restarts=MAX_RESTARTS, quiet=quiet, layout=layout)
     booked = spent_seconds(read_records(study.records)) - before
     since = min(time.monotonic(), left + booked)  # what the others did not book, the next session does
     _in_a_session(study, STAGES[at + 1 :], command=command, quiet=quiet, since=since)
@@ -127,7 +128,7 @@ def train_in_ranks(study: Study, *, size: int, max_restarts: int, quiet: bool, l
         progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
     )
     if code:
-        planned = study.given.ranks == size and not options
+        planned = study.given.ranks == size and layout == planned_layout(study.plan)
         again = ["resume", folder] if planned else ["train", folder, "--ranks", str(size), *options]
         failed = Interrupted if code == ASKED_CODE else StudyError
         raise failed(f"training ended with {code}", remedy=f"Go on with: isoflop {' '.join(again)}")

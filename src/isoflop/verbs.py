@@ -41,7 +41,7 @@ from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
-from isoflop.train.layout import TOGETHER, Layout, require_layout
+from isoflop.train.layout import TOGETHER, Layout, planned_layout, require_layout
 
 
 def start(
@@ -159,7 +159,9 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     """
     study, restarts = Study(folder), 0
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
-    require_layout(planned, layout, size=num_ranks if num_ranks > 1 else int(os.environ.get("WORLD_SIZE", "1")))
+    size = num_ranks if num_ranks > 1 else int(os.environ.get("WORLD_SIZE", "1"))
+    layout = planned_layout(planned) if size > 1 and layout == TOGETHER else layout
+    require_layout(planned, layout, size=size)
     if num_ranks > 1:
         restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)
     else:

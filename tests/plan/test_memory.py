@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from invented import CONTEXT, SHAPES
 
+from isoflop.model.config import ModelConfig
 from isoflop.model.count import checkpoint_bytes, count_parameters, memory_bytes
 from isoflop.plan.memory import MEMORY_SHARE, Passage, Room, fits, needed, passage
 from isoflop.plan.rules import batch_tokens
@@ -73,3 +74,27 @@ def test_processes_that_divide_a_batch_need_less_each_but_for_gradients_on_their
         2 * checkpoint_bytes(config)
     )
     assert needed(four, config, TOKENS) < needed(ROOMY, config, TOKENS)
+
+
+def test_processes_share_a_model_that_one_cannot_hold_before_activations_are_computed_twice() -> None:
+    config, four = SHAPES[6], dataclasses.replace(ROOMY, ranks=4, copies=0.0)
+    least = memory_bytes(config, CONTEXT, CONTEXT, "bfloat16") + (2 + 4) * count_parameters(config).all  # and sums
+    tight = dataclasses.replace(four, machine_bytes=int((10**9 + 0.95 * least) / MEMORY_SHARE))
+    way = passage(tight, config, TOKENS)
+    assert way.sharded and not way.recompute and fits(tight, config, TOKENS)
+    assert not passage(four, config, TOKENS).sharded  # where there is room each has all of it
+    assert not passage(dataclasses.replace(tight, ranks=1), config, TOKENS).sharded  # with nobody to share it
+    assert not passage(dataclasses.replace(tight, ranks=7), config, TOKENS).sharded  # which do not divide its columns
+
+
+@given(st.sampled_from(SHAPES), st.sampled_from([2, 4, 8]))
+def test_a_share_of_the_state_is_less_than_all_of_it(config: ModelConfig, shares: int) -> None:
+    whole, share = (memory_bytes(config, 0, CONTEXT, "bfloat16", shares=count) for count in (1, shares))
+    state = checkpoint_bytes(config) + 4 * count_parameters(config).all
+    assert state / shares < share < whole + 6 * count_parameters(config).all
+
+
+def test_copies_of_the_state_are_in_the_room_or_not() -> None:
+    config = SHAPES[6]
+    here, none = (needed(dataclasses.replace(ROOMY, copies=copies), config, TOKENS) for copies in (2.0, 0.0))
+    assert here - none == 2 * checkpoint_bytes(config)

@@ -15,8 +15,9 @@ from isoflop.train.together import time_together
 from toy import config, isoflop, recipe, write_texts
 
 
-def test_two_processes_take_steps_together() -> None:
-    found, overhead = time_together(config(), recipe(), dtype="float32", seconds=0.2, size=2)
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_processes_take_steps_together(*, sharded: bool) -> None:
+    found, overhead = time_together(config(), recipe(), dtype="float32", seconds=0.2, size=2, sharded=sharded)
     assert overhead > 0.5  # two interpreters that load torch
     assert found.num_processes == 2 and found.seconds > 0
     assert (found.hidden_size, found.batch_tokens, found.compiled) == (64, 64, False)

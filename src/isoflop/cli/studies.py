@@ -103,7 +103,7 @@ def train(
     ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU.")] = 1,
     sharded: Annotated[
         bool,
-        typer.Option("--sharded", help="Each holds only its share of the model (FSDP): what one GPU cannot hold."),
+        typer.Option("--sharded", help="Each holds but its share of the model (FSDP), as is planned where it must."),
     ] = False,
     tensor_parallel: Annotated[
         int,

@@ -358,3 +358,5 @@ class Plan:
     candidates: list[Candidate]
     what_if: list[WhatIf]
     warnings: list[StudyWarning] = field(default_factory=list)
+    sharded: bool = False
+    """Whether the processes that train together hold shares of the model instead of all of it each."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -168,12 +168,15 @@ def timing_trainer(
     device: torch.device,
     compiled: bool = False,
     ranks: Ranks | None = None,
+    sharded: bool = False,
 ) -> Trainer:
     """One on random tokens."""
+    from isoflop.train.layout import Layout
     from isoflop.train.trainer import Trainer
 
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint32)
-    return Trainer(config, recipe, [tokens], dtype=dtype, compiled=compiled, device=str(device), ranks=ranks)
+    options: dict[str, Any] = {"dtype": dtype, "compiled": compiled, "device": str(device)}
+    return Trainer(config, recipe, [tokens], ranks=ranks, layout=Layout(sharded), **options)
 
 
 def time_steps(
@@ -185,10 +188,12 @@ def time_steps(
     seconds: float,
     compiled: bool = False,
     ranks: Ranks | None = None,
+    sharded: bool = False,
 ) -> StepTiming:
     """Times whole training steps on random tokens, at least three after two to warm up, for about ``seconds``; as the
-    leader of ``ranks``, where they are."""
-    trainer = timing_trainer(config, recipe, dtype=dtype, device=device, compiled=compiled, ranks=ranks)
+    leader of ``ranks``, where they are, which have all of the model each or shares of it."""
+    together: dict[str, Any] = {"ranks": ranks, "sharded": sharded}
+    trainer = timing_trainer(config, recipe, dtype=dtype, device=device, compiled=compiled, **together)
     times = _repeat(trainer.step, device, seconds=seconds)
     return StepTiming(
         num_layers=config.num_hidden_layers,

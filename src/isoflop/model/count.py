@@ -17,6 +17,8 @@ MASTER_BYTES = 4
 """Float32 masters are kept beside the weights whatever their type (train/optimizers.py)."""
 MUON_MOMENT_BYTES = 4
 MUON_WORKING_BYTES = 12
+EXCHANGE_BYTES = 20
+"""More where processes send each other parts of the matrices: padded, received, put together, cut again, received."""
 ADAMW_MOMENT_BYTES = 8
 HEAD_BYTES_PER_LOGIT = 12
 """Peak of the cross-entropy backward: log-softmax, its gradient and the logits' gradient, all float32."""
@@ -87,7 +89,9 @@ def flops_per_token(config: ModelConfig, *, context: int) -> float:
     return 3 * forward_flops_per_token(config, context=context)
 
 
-def memory_bytes(config: ModelConfig, batch_tokens: int, context: int, dtype: Dtype, *, recompute: bool = False) -> int:
+def memory_bytes(
+    config: ModelConfig, batch_tokens: int, context: int, dtype: Dtype, *, recompute: bool = False, shares: int = 1
+) -> int:
     """Expected peak bytes of all tensors in one training step on a CPU, run eagerly with Muon.
 
     Weights and gradients in ``dtype``, float32 masters, moments (one of Muon for the blocks' matrices, two of AdamW
@@ -97,9 +101,17 @@ def memory_bytes(config: ModelConfig, batch_tokens: int, context: int, dtype: Dt
     (interpreter, torch, its optimizers: 350 MB) and the allocator's slack (6 layers of 256, 4,096 tokens a batch:
     962 MB expected, 1,500 resident; in bfloat16 668 and 1,200). With ``recompute``, what a layer saves is there for one
     layer at a time, and of the others their inputs.
+
+    With ``shares``, of one of so many processes that hold the model together (FSDP2): its part of the state and of the
+    optimizer's step, of every batch the part that ``batch_tokens`` says, and beside them what is brought together. To
+    be judged, the weights come to be in one of the processes.
     """
     backward = batch_tokens * _token_bytes(config, context, dtype, recompute)
-    return _state_bytes(config, dtype) + max(backward, _optimizer_working_bytes(config))
+    if shares == 1:
+        return _state_bytes(config, dtype) + max(backward, _optimizer_working_bytes(config))
+    exchanged = _optimizer_working_bytes(config) * (MUON_WORKING_BYTES + EXCHANGE_BYTES) // MUON_WORKING_BYTES
+    working = max(exchanged // shares, count_parameters(config).all * BYTES[dtype])
+    return _state_bytes(config, dtype) // shares + max(backward + _gathered_bytes(config, dtype), working)
 
 
 def _optimizer_working_bytes(config: ModelConfig) -> int:
@@ -109,6 +121,13 @@ def _optimizer_working_bytes(config: ModelConfig) -> int:
     if config.query_size == config.hidden_size:
         attention *= 4 if config.key_value_size == config.query_size else 2
     return MUON_WORKING_BYTES * config.num_hidden_layers * max(mlp, attention)
+
+
+def _gathered_bytes(config: ModelConfig, dtype: Dtype) -> int:
+    """Weights and gradients of what is whole at one time: embedding and head, a layer, and weights of the next one."""
+    layers = config.num_hidden_layers * _layer_matmul(config)
+    outside = count_parameters(config).all - layers
+    return BYTES[dtype] * (2 * outside + 3 * _layer_matmul(config))
 
 
 def checkpoint_bytes(config: ModelConfig) -> int:

@@ -8,11 +8,13 @@ from isoflop.core.products import USUAL_METHOD, Method
 from isoflop.model.config import ModelConfig
 from isoflop.model.count import BYTES, Dtype, checkpoint_bytes, count_parameters, memory_bytes
 from isoflop.plan.rules import batch_tokens
+from isoflop.train.shares import shares_evenly
 
 MEMORY_SHARE = 0.8
 """Share of the machine's memory a plan may use."""
 FLOAT32_BYTES = 4
 NUM_COPIES = 2
+"""Of the state, that a replay holds."""
 SECOND_MOMENT = ("adamw", "lamb", "schedule-free")
 
 
@@ -28,6 +30,8 @@ class Room:
     method: Method = USUAL_METHOD
     ranks: int = 1
     """Processes that divide every batch, each with room of its own."""
+    copies: float = NUM_COPIES
+    """Of the whole state, that are in this room: none of a GPU's, those of one process among several."""
 
     @property
     def limit(self) -> float:
@@ -42,6 +46,8 @@ class Passage:
     """Equal ones of whole sequences, one after another."""
     recompute: bool = False
     """Whether blocks compute their activations once more in the backward pass."""
+    sharded: bool = False
+    """Whether processes hold shares of the model instead of all of it each."""
 
 
 def fits(room: Room, config: ModelConfig, tokens: float) -> bool:
@@ -55,22 +61,25 @@ def needed(room: Room, config: ModelConfig, tokens: float) -> int:
 
 
 def passage(room: Room, config: ModelConfig, tokens: float) -> Passage:
-    """The fewest parts that fit; where single sequences do not, again with what costs a third of a step more; the
-    least of all where nothing fits."""
+    """The fewest parts that fit; where single sequences do not, with shares of the model, where there are processes to
+    share it; then again with what costs a third of a step more; the least of all where nothing fits."""
     sequences = _sequences(room, tokens)
     counts = [count for count in range(1, sequences + 1) if sequences % count == 0]
-    ways = [Passage(count, recompute) for recompute in (False, True) for count in counts]
+    layouts = (False, True) if room.ranks > 1 and shares_evenly(config, room.ranks) else (False,)
+    ways = [Passage(count, again, sharded) for again in (False, True) for sharded in layouts for count in counts]
     return next((way for way in ways if _needed(room, config, tokens, way) <= room.limit), ways[-1])
 
 
 def _needed(room: Room, config: ModelConfig, tokens: float, way: Passage) -> int:
-    """Of the process, a step, the two copies of the state that a replay holds, and the float32 sums over parts."""
-    part = _sequences(room, tokens) * room.context // way.parts
-    step = memory_bytes(config, part, room.context, room.dtype, recompute=way.recompute)
+    """Of the process, a step, copies of the state, and the float32 sums over parts."""
+    part, shares = _sequences(room, tokens) * room.context // way.parts, room.ranks if way.sharded else 1
+    step = memory_bytes(config, part, room.context, room.dtype, recompute=way.recompute, shares=shares)
     sums = FLOAT32_BYTES * count_parameters(config).all if way.parts > 1 else 0
     more = _more_state(room.method, config)
-    buckets = BYTES[room.dtype] * count_parameters(config).all if room.ranks > 1 else 0  # of gradients on their way
-    return room.process_bytes + step + buckets + more + NUM_COPIES * (checkpoint_bytes(config) + more) + sums
+    alike = room.ranks > 1 and not way.sharded
+    buckets = BYTES[room.dtype] * count_parameters(config).all if alike else 0  # of gradients on their way
+    copies = round(room.copies * (checkpoint_bytes(config) + more))
+    return room.process_bytes + step + buckets + copies + (more + sums) // shares
 
 
 def _sequences(room: Room, tokens: float) -> int:

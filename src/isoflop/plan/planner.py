@@ -80,7 +80,8 @@ class Question:
     def room(self) -> memory.Room:
         dtype: Dtype = self.machine.dtype  # type: ignore[assignment]
         each = self.machine.memory_bytes // self.num_sharing
-        return memory.Room(each, self.process_bytes, self.context, dtype, self.method, self.ranks)
+        copies = memory.NUM_COPIES / self.ranks if self.machine.device == "cpu" else 0.0
+        return memory.Room(each, self.process_bytes, self.context, dtype, self.method, self.ranks, copies)
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,11 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
     return dataclasses.replace(recipe, micro_batches=way.parts, recompute=way.recompute)
 
 
+def is_sharded(question: Question, choice: Choice) -> bool:
+    """Whether the processes that train it will have to share the model, so large is it."""
+    return memory.passage(question.room, choice.config, choice.tokens).sharded
+
+
 def make_plan(
     question: Question,
     choice: Choice,
@@ -257,6 +263,7 @@ def make_plan(
         tokens_per_second=tokens_per_second,
         flops=tokens * flops_per_token(choice.config, context=question.context),
         memory_bytes=memory.needed(question.room, choice.config, tokens) * question.num_sharing,
+        sharded=is_sharded(question, choice),
         forecast=_forecast(question, choice.config, tokens, budget_seconds - unused_seconds),
         candidates=[other.candidate for other in choices],
         what_if=what_if,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psutil
@@ -19,7 +20,17 @@ from isoflop.machine.measure import pick_device, time_steps
 from isoflop.machine.monitor import tree_use
 from isoflop.machine.throughput import fit_throughput, gain_together
 from isoflop.model.config import ModelConfig
-from isoflop.plan.planner import Choice, Question, Trunk, best, consider, make_plan, recipe_of, what_if
+from isoflop.plan.planner import (
+    Choice,
+    Question,
+    Trunk,
+    best,
+    consider,
+    is_sharded,
+    make_plan,
+    recipe_of,
+    what_if,
+)
 from isoflop.plan.rules import DECAY_FRACTION
 from isoflop.stages.division import closing_of, closing_seconds
 from isoflop.stages.pilots import expected_target, grid_points
@@ -88,8 +99,8 @@ def plan(study: Study, session: Session) -> None:
         if _is_worth_compiling(left):
             left, expected = left - COMPILE_SECONDS, eager * COMPILE_SPEEDUP
         choices = consider(question, seconds=left, speedup=expected)
-        choice = best(choices)
-    speed, compiled = _calibrate(choice, question, session, left=session.seconds_left() - closing)
+    timing = partial(_calibrate, question=question, session=session, closing=closing)
+    choice, speed, compiled = settle(question, choices, timing, seconds=left)
     with session.ledger.activity("plan", "productive"):
         training = session.seconds_left() - closing
         answers = what_if(
@@ -117,6 +128,28 @@ def plan(study: Study, session: Session) -> None:
         session.warn("plan", warning)
 
 
+def settle(
+    question: Question,
+    choices: list[Choice],
+    calibrate: Callable[[Choice], tuple[float, bool]],
+    *,
+    seconds: float,
+) -> tuple[Choice, float, bool]:
+    """The best of the ``choices``, its tokens a second, and whether compiled. One that processes have to share was
+    considered at the speed of those that need not; at its own, the best of the others may be better."""
+    choice = best(choices)
+    speed, compiled = calibrate(choice)
+    if not is_sharded(question, choice):
+        return choice, speed, compiled
+    reached = min(choice.tokens, speed * seconds)
+    loss = question.law.loss(choice.candidate.num_parameters.matmul, reached, question.manifest.train.num_tokens)
+    whole = [other for other in choices if other.candidate.fits_memory and not is_sharded(question, other)]
+    other = min(whole, key=lambda each: each.loss, default=choice)
+    if other.loss < loss:
+        return other, *calibrate(other)
+    return choice, speed, compiled
+
+
 def expected_closing(study: Study) -> float:
     """Seconds after training, before it is known what will be trained."""
     setting = setting_of(study)
@@ -133,15 +166,17 @@ def _is_worth_compiling(left: float) -> bool:
     return can_compile() and left * (1 - 1 / COMPILE_SPEEDUP) >= 1.5 * COMPILE_SECONDS
 
 
-def _calibrate(choice: Choice, question: Question, session: Session, *, left: float) -> tuple[float, bool]:
+def _calibrate(choice: Choice, *, question: Question, session: Session, closing: float) -> tuple[float, bool]:
     """Tokens/s to expect of the chosen shape, and whether compiled: measured eager and, where it may pay, compiled."""
+    left = session.seconds_left() - closing
     recipe = dataclasses.replace(recipe_of(question, choice), unique_tokens=1 << 16)
     seconds = min(MAX_CALIBRATION_SECONDS, max(1.0, CALIBRATION_SHARE * left))
     options: dict[str, Any] = {"dtype": question.machine.dtype, "seconds": seconds}
 
     def measure(*, compiled: bool = False) -> StepTiming:
         if question.ranks > 1:
-            return time_together(choice.config, recipe, size=question.ranks, compiled=compiled, **options)[0]
+            layout: dict[str, Any] = {"size": question.ranks, "sharded": is_sharded(question, choice)}
+            return time_together(choice.config, recipe, compiled=compiled, **layout, **options)[0]
         return time_steps(choice.config, recipe, device=pick_device(), compiled=compiled, **options)
 
     with session.ledger.activity("plan", "productive"):

@@ -38,6 +38,11 @@ TOGETHER = Layout()
 """Each holds all of the model, and gradients are averaged at every step."""
 
 
+def planned_layout(plan: Plan) -> Layout:
+    """What several processes do where nobody asks for anything else."""
+    return Layout(sharded=plan.sharded)
+
+
 def require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
     """Raises `StudyError` where ``size`` processes cannot carry out the plan so.
 

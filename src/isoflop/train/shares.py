@@ -19,11 +19,17 @@ from isoflop.core.errors import StudyError
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
+    from isoflop.model.config import ModelConfig
     from isoflop.model.transformer import Transformer
 
 
 EVERY = slice(None)
 """All rows of a parameter."""
+
+
+def shares_evenly(config: ModelConfig, size: int) -> bool:
+    """Whether so many processes can share a model: they divide its matrices by columns."""
+    return not any(columns % size for columns in (config.hidden_size, config.query_size, config.intermediate_size))
 
 
 class Whole:

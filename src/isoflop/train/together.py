@@ -34,19 +34,27 @@ class _Job:
     recipe: Recipe
     dtype: str
     compiled: bool
+    sharded: bool
     seconds: float
 
 
 def time_together(
-    config: ModelConfig, recipe: Recipe, *, dtype: str, seconds: float, size: int, compiled: bool = False
+    config: ModelConfig,
+    recipe: Recipe,
+    *,
+    dtype: str,
+    seconds: float,
+    size: int,
+    compiled: bool = False,
+    sharded: bool = False,
 ) -> tuple[StepTiming, float]:
-    """As `isoflop.machine.measure.time_steps`, by ``size`` processes that divide every batch; and the seconds that
-    starting and ending them took.
+    """As `isoflop.machine.measure.time_steps`, by ``size`` processes that divide every batch, and the model, if it is
+    ``sharded``; and the seconds that starting and ending them took.
 
     Raises `StudyError` where they cannot, `KeyboardInterrupt` where they were asked to stop.
     """
     with tempfile.TemporaryDirectory(prefix="isoflop-") as folder:
-        write_json(Path(folder) / JOB, codec.encode(_Job(asdict(config), recipe, dtype, compiled, seconds)))
+        write_json(Path(folder) / JOB, codec.encode(_Job(asdict(config), recipe, dtype, compiled, sharded, seconds)))
         command = [sys.executable, "-P", "-m", __name__, folder]
         started = time.monotonic()
         code = supervise(command, size=size, max_restarts=0, restarting=lambda attempt, code: None)
@@ -69,7 +77,8 @@ def _be_one(folder: Path) -> None:
     job: _Job = codec.decode(_Job, read_json(folder / JOB), where=JOB)
     config, ranks = ModelConfig(**job.model), Ranks.from_environment(device)
     assert ranks is not None, "started as one of several"
-    options: dict[str, Any] = {"dtype": job.dtype, "device": device, "compiled": job.compiled, "ranks": ranks}
+    options: dict[str, Any] = {"dtype": job.dtype, "device": device, "compiled": job.compiled}
+    options |= {"ranks": ranks, "sharded": job.sharded}
     if not ranks.leads:
         ranks.follow(timing_trainer(config, job.recipe, **options))
         return

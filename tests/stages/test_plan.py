@@ -1,0 +1,65 @@
+"""Which shape is planned where several processes could share a model that none of them can hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from isoflop.plan import memory
+from isoflop.plan.planner import Choice, Question, best, consider, is_sharded
+from isoflop.stages.plan import settle
+
+sys.path.append(str(Path(__file__).parents[1] / "plan"))
+from invented import machine, question
+
+SECONDS, SPEEDUP = 3000.0, 8.0
+
+
+def asked(*, share_of_memory: float) -> Question:
+    """Eight GPUs, of which each has so much of the memory that the best model needs of one alone."""
+    gpus = dataclasses.replace(machine(), device="cuda", memory_bytes=10**11)
+    roomy = question(ranks=8, machine=gpus, process_bytes=0)
+    choice = best(consider(roomy, seconds=SECONDS, speedup=SPEEDUP))
+    needed = memory.needed(roomy.room, choice.config, choice.tokens) / memory.MEMORY_SHARE
+    return dataclasses.replace(roomy, machine=dataclasses.replace(gpus, memory_bytes=int(share_of_memory * needed) + 1))
+
+
+def settled(asked: Question, slowdown: float) -> tuple[Choice, float, list[int]]:
+    """What is chosen where shares make a step so many times as long, its speed, and the widths that were timed."""
+    timed = []
+
+    def calibrate(choice: Choice) -> tuple[float, bool]:
+        timed.append(choice.config.hidden_size)
+        expected = choice.tokens / (choice.share_of_time * SECONDS)
+        return expected / (slowdown if is_sharded(asked, choice) else 1.0), False
+
+    choices = consider(asked, seconds=SECONDS, speedup=SPEEDUP)
+    choice, speed, compiled = settle(asked, choices, calibrate, seconds=SECONDS)
+    assert not compiled
+    return choice, speed, timed
+
+
+def test_with_room_each_has_all_of_the_best_model() -> None:
+    roomy = asked(share_of_memory=1.0)
+    choice, _, timed = settled(roomy, slowdown=1.0)
+    assert not is_sharded(roomy, choice) and timed == [choice.config.hidden_size]
+
+
+def test_without_it_they_share_the_same_model() -> None:
+    roomy, tight = asked(share_of_memory=1.0), asked(share_of_memory=0.4)
+    choice, speed, timed = settled(tight, slowdown=1.1)
+    assert is_sharded(tight, choice) and choice.config == settled(roomy, slowdown=1.0)[0].config
+    assert timed == [choice.config.hidden_size]
+    assert speed == pytest.approx(choice.tokens / (choice.share_of_time * SECONDS) / 1.1)
+
+
+def test_where_sharing_is_slow_the_best_that_each_can_hold_is_trained_instead() -> None:
+    tight = asked(share_of_memory=0.4)
+    choice, speed, timed = settled(tight, slowdown=50.0)
+    shared = settled(tight, slowdown=1.0)[0]
+    assert not is_sharded(tight, choice) and choice.config.hidden_size < shared.config.hidden_size
+    assert timed == [shared.config.hidden_size, choice.config.hidden_size]
+    assert speed == pytest.approx(choice.tokens / (choice.share_of_time * SECONDS))
