@@ -144,7 +144,7 @@ def machine(study: Study) -> Html:
         ("Processor", f"{found.cpu}, {found.num_cores} cores"),
         ("Trains on", f"{found.device}, {found.memory_bytes / 1e9:.1f} GB, in {found.dtype}, the faster in training"),
         ("Matmul peak, measured", peaks),
-        ("Processes planned to train together", str(study.given.get("ranks", 1))),
+        ("Processes planned to train together", _together(study)),
         ("One run a core, side by side", f"{found.side_by_side_gain:.2f}× the tokens/s of one run on all cores"),
         ("Noise of a step's time", percent(found.noise)),
         ("Power of a busy core", _watts(found.power.active_watts_per_core)),
@@ -154,6 +154,11 @@ def machine(study: Study) -> Html:
         ("Measured", f"{found.measured_at}, torch {found.torch_version}"),
     ]
     return section(anchor, title, facts_table(rows), _timings(found))
+
+
+def _together(study: Study) -> str:
+    shared = study.plan is not None and study.plan.sharded
+    return str(study.given.get("ranks", 1)) + (", which share the model" if shared else "")
 
 
 def _watts(watts: Interval) -> str:
