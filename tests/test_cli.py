@@ -24,6 +24,7 @@ from isoflop.core.products import FORMAT_VERSION
 from isoflop.core.records import SessionStarted, StageStarted
 from isoflop.study import Given, Study
 from isoflop.tell import plan_lines
+from isoflop.train.layout import Layout
 from toy import config, environment, isoflop, plan, recipe, write_texts
 
 sys.path.append(str(Path(__file__).parent / "plan"))
@@ -319,6 +320,32 @@ def test_a_plan_names_what_it_costs(
     assert "dollars" in plan_lines(answer) and "kWh" in plan_lines(answer)
 
 
+@pytest.mark.parametrize(
+    ("asked", "sharded", "layout"),
+    [
+        ([], True, Layout(sharded=True)),
+        ([], False, Layout()),
+        (["--sharded"], False, Layout(sharded=True)),
+        (["--no-sharded"], True, Layout()),
+        (["--agree-every", "20"], True, Layout(agree_every=20)),
+        (["--tensor-parallel", "2"], True, Layout(slices=2)),
+    ],
+)
+def test_several_processes_train_as_planned_unless_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], sharded: bool, layout: Layout
+) -> None:
+    study, found = Study(tmp_path / "study"), list[Layout]()
+    study.give(GIVEN)
+    study.write("plan.json", plan(config(), recipe(), sharded=sharded))
+    monkeypatch.setattr("isoflop.verbs.train_in_ranks", lambda *_, layout, **rest: found.append(layout) or 0)
+    for options in (asked, layout.options):  # which are what each of the processes is started with
+        monkeypatch.setattr(sys, "argv", ["isoflop", "train", str(study.folder), "--ranks", "2", *options])
+        monkeypatch.setenv("GLIBC_TUNABLES", "")  # or this process would start anew
+        with pytest.raises(SystemExit):
+            cli.main()
+    assert found == [layout, layout]
+
+
 def test_help_begins_with_what_most_people_want(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -342,6 +369,7 @@ def test_help_begins_with_what_most_people_want(
         ("muon", {"slices": 2, "sharded": True}, 2, "--tensor-parallel: slices and --sharded are two ways"),
         ("muon", {"slices": 2, "agree_every": 20}, 2, "--tensor-parallel: slices and --agree-every are two ways"),
         ("muon", {"slices": 4}, 4, "--tensor-parallel: the model has 2 attention heads, which 4 processes cannot"),
+        ("muon", {"sharded": True}, 3, "--sharded: 3 processes cannot share the columns .* or --no-sharded"),
     ],
 )
 def test_dividing_a_run_is_refused_where_it_cannot_be(

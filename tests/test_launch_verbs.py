@@ -10,7 +10,7 @@ from isoflop.core.products import FORMAT_VERSION
 from isoflop.estimate.shapes import shape_of_size
 from isoflop.launch_verbs import launch, launch_lines
 from isoflop.study import Given, Study
-from isoflop.train.layout import TOGETHER, Layout
+from isoflop.train.layout import Layout
 from toy import config, plan, recipe
 
 GIVEN = Given(FORMAT_VERSION, "isoflop run", ["/elsewhere"], "10min", 0, "world", 475.0, budget_seconds=600.0)
@@ -19,7 +19,7 @@ ASKED: dict[str, Any] = {
     "devices": 8,
     "device": "h100",
     "hours": None,
-    "layout": TOGETHER,
+    "layout": None,
     "spot": False,
     "max_hourly_cost": None,
     "image": "registry/isoflop:1",
@@ -56,6 +56,14 @@ def test_options_reach_every_process(study: Path) -> None:
     launch(study, on="slurm", **(ASKED | {"layout": Layout(sharded=True), "nodes": 4, "hours": 12.0}))
     script = (study / "job.sbatch").read_text()
     assert "--nodes=4" in script and "--time=0-12:00:00" in script and "--quiet --sharded" in script
+
+
+def test_the_planned_layout_is_held_against_the_devices(study: Path) -> None:
+    Study(study).write("plan.json", plan(config(), recipe(), training_seconds=7200.0, sharded=True))
+    with pytest.raises(StudyError, match="--sharded: 3 processes cannot share"):
+        launch(study, on="slurm", **(ASKED | {"devices": 3}))
+    launch(study, on="slurm", **ASKED)
+    assert "shard" not in (study / "job.sbatch").read_text()  # each process reads the plan
 
 
 @pytest.fixture

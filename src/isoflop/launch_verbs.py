@@ -18,7 +18,7 @@ from isoflop.estimate.parallel import Training
 from isoflop.estimate.shapes import Shape
 from isoflop.fleet.launch import WRITERS, Launch
 from isoflop.study import Study
-from isoflop.train.layout import Layout, require_layout
+from isoflop.train.layout import Layout, planned_layout, require_layout
 
 USUAL_NODE = 8
 """Devices."""
@@ -36,7 +36,7 @@ def launch(
     devices: int | None,
     device: str | None,
     hours: float | None,
-    layout: Layout,
+    layout: Layout | None,
     spot: bool,
     max_hourly_cost: float | None,
     image: str | None,
@@ -61,7 +61,7 @@ def launch(
     nodes, devices, device = _machines(plan, nodes, devices, device, hours, spot=spot)
     if on == "ray" and nodes > 1:
         raise IsoflopError("Ray starts one node", where="--nodes", remedy="Take --on slurm, skypilot or kubernetes")
-    require_layout(plan, layout, size=nodes * devices)
+    require_layout(plan, layout or planned_layout(plan, size=nodes * devices), size=nodes * devices)
     usual, write = WRITERS[on]
     job = Launch(
         study=str(folder.resolve()),
@@ -69,7 +69,7 @@ def launch(
         devices=devices,
         device=device,
         hours=hours if hours is not None else max(1.0, SLACK * plan.training_seconds / 3600),
-        options=tuple(layout.options),
+        options=tuple(layout.options) if layout else (),
         spot=spot,
         max_hourly_cost=max_hourly_cost,
         image=image,

@@ -75,7 +75,7 @@ def carry_out(study: Study, *, command: str, quiet: bool) -> None:
     left, before = time.monotonic(), spent_seconds(read_records(study.records))
     if not STAGES[at].done(study):
         require_places(study.given.ranks)
-        layout = planned_layout(study.plan)
+        layout = planned_layout(study.plan, size=study.given.ranks)
         train_in_ranks(study, size=study.given.ranks, max_restarts=MAX_RESTARTS, quiet=quiet, layout=layout)
     booked = spent_seconds(read_records(study.records)) - before
     since = min(time.monotonic(), left + booked)  # what the others did not book, the next session does
@@ -128,7 +128,7 @@ def train_in_ranks(study: Study, *, size: int, max_restarts: int, quiet: bool, l
         progress=lambda: sorted(path.name for path in study.run.glob("checkpoint-*.json")),
     )
     if code:
-        planned = study.given.ranks == size and layout == planned_layout(study.plan)
+        planned = study.given.ranks == size and layout == planned_layout(study.plan, size=size)
         again = ["resume", folder] if planned else ["train", folder, "--ranks", str(size), *options]
         failed = Interrupted if code == ASKED_CODE else StudyError
         raise failed(f"training ended with {code}", remedy=f"Go on with: isoflop {' '.join(again)}")

@@ -41,7 +41,7 @@ from isoflop.study import Given, Study, command_line
 from isoflop.text import prepare as text
 from isoflop.text.collect.sources import absolute, display, find
 from isoflop.text.tokenizer import read_tokenizer
-from isoflop.train.layout import TOGETHER, Layout, planned_layout, require_layout
+from isoflop.train.layout import Layout, planned_layout, require_layout
 
 
 def start(
@@ -151,8 +151,9 @@ def _carry_out(study: Study, *, quiet: bool) -> None:
         carry_out(study, command=command_line(), quiet=quiet)
 
 
-def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layout: Layout = TOGETHER) -> dict[str, Any]:
-    """The target run of a planned study, alone or in several processes; what follows it is `resume`'s.
+def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layout: Layout | None) -> dict[str, Any]:
+    """The target run of a planned study, alone or in several processes, in the planned layout unless one is given; what
+    follows it is `resume`'s.
 
     As torchrun and our own supervisor start it, a process is one of several. Raises `Interrupted` where it was asked to
     stop, `StudyError` where the study has no plan or attempt after attempt failed.
@@ -160,7 +161,7 @@ def train(folder: Path, *, num_ranks: int, max_restarts: int, quiet: bool, layou
     study, restarts = Study(folder), 0
     _, planned = study.given, study.plan  # refuses what is no study, or is not planned yet
     size = num_ranks if num_ranks > 1 else int(os.environ.get("WORLD_SIZE", "1"))
-    layout = planned_layout(planned) if size > 1 and layout == TOGETHER else layout
+    layout = layout or planned_layout(planned, size=size)
     require_layout(planned, layout, size=size)
     if num_ranks > 1:
         restarts = train_in_ranks(study, size=num_ranks, max_restarts=max_restarts, quiet=quiet, layout=layout)

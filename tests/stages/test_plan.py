@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from isoflop.core.errors import StudyError
 from isoflop.plan import memory
 from isoflop.plan.planner import Choice, Question, best, consider, is_sharded
 from isoflop.stages.plan import settle
@@ -21,7 +22,7 @@ SECONDS, SPEEDUP = 3000.0, 8.0
 def asked(*, share_of_memory: float) -> Question:
     """Eight GPUs, of which each has so much of the memory that the best model needs of one alone."""
     gpus = dataclasses.replace(machine(), device="cuda", memory_bytes=10**11)
-    roomy = question(ranks=8, machine=gpus, process_bytes=0)
+    roomy = question(ranks=8, may_share=True, machine=gpus, process_bytes=0)
     choice = best(consider(roomy, seconds=SECONDS, speedup=SPEEDUP))
     needed = memory.needed(roomy.room, choice.config, choice.tokens) / memory.MEMORY_SHARE
     return dataclasses.replace(roomy, machine=dataclasses.replace(gpus, memory_bytes=int(share_of_memory * needed) + 1))
@@ -49,7 +50,7 @@ def test_with_room_each_has_all_of_the_best_model() -> None:
 
 
 def test_without_it_they_share_the_same_model() -> None:
-    roomy, tight = asked(share_of_memory=1.0), asked(share_of_memory=0.4)
+    roomy, tight = asked(share_of_memory=1.0), asked(share_of_memory=0.3)
     choice, speed, timed = settled(tight, slowdown=1.1)
     assert is_sharded(tight, choice) and choice.config == settled(roomy, slowdown=1.0)[0].config
     assert timed == [choice.config.hidden_size]
@@ -57,9 +58,30 @@ def test_without_it_they_share_the_same_model() -> None:
 
 
 def test_where_sharing_is_slow_the_best_that_each_can_hold_is_trained_instead() -> None:
-    tight = asked(share_of_memory=0.4)
+    tight = asked(share_of_memory=0.3)
     choice, speed, timed = settled(tight, slowdown=50.0)
     shared = settled(tight, slowdown=1.0)[0]
     assert not is_sharded(tight, choice) and choice.config.hidden_size < shared.config.hidden_size
     assert timed == [shared.config.hidden_size, choice.config.hidden_size]
     assert speed == pytest.approx(choice.tokens / (choice.share_of_time * SECONDS))
+
+
+def test_where_sharing_fails_the_best_that_each_can_hold_is_trained() -> None:
+    tight = asked(share_of_memory=0.3)
+    choices = consider(tight, seconds=SECONDS, speedup=SPEEDUP)
+
+    def calibrate(choice: Choice) -> tuple[float, bool]:
+        if is_sharded(tight, choice):
+            raise StudyError("8 processes cannot train together here")
+        return 1e4, True
+
+    choice, speed, compiled = settle(tight, choices, calibrate, seconds=SECONDS)
+    assert (speed, compiled) == (1e4, True) and not is_sharded(tight, choice)
+
+
+def test_what_only_sharing_makes_fit_is_timed_once_where_all_of_it_is_so() -> None:
+    tight = asked(share_of_memory=0.3)
+    choices = [each for each in consider(tight, seconds=SECONDS, speedup=SPEEDUP) if is_sharded(tight, each)]
+    timed: list[Choice] = []
+    calibrate = lambda choice: (timed.append(choice), (1.0, False))[1]  # noqa: E731
+    assert settle(tight, choices, calibrate, seconds=SECONDS) == (best(choices), 1.0, False) and len(timed) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -15,12 +16,19 @@ from isoflop.train.together import time_together
 from toy import config, isoflop, recipe, write_texts
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-def test_two_processes_take_steps_together(*, sharded: bool) -> None:
-    found, overhead = time_together(config(), recipe(), dtype="float32", seconds=0.2, size=2, sharded=sharded)
+def test_two_processes_take_steps_together() -> None:
+    found, overhead = time_together(config(), recipe(), dtype="float32", seconds=0.2, size=2)
     assert overhead > 0.5  # two interpreters that load torch
     assert found.num_processes == 2 and found.seconds > 0
     assert (found.hidden_size, found.batch_tokens, found.compiled) == (64, 64, False)
+
+
+def test_shares_are_timed_where_they_are_asked_for(capfd: pytest.CaptureFixture[str]) -> None:
+    odd = dataclasses.replace(config(), intermediate_size=97)
+    assert time_together(odd, recipe(), dtype="float32", seconds=0.2, size=2)[0].seconds > 0
+    with pytest.raises(StudyError, match="2 processes cannot train together here"):
+        time_together(odd, recipe(), dtype="float32", seconds=0.2, size=2, sharded=True)
+    assert "which 2 processes cannot share evenly" in capfd.readouterr().err
 
 
 def test_what_cannot_be_divided_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def launch(
     hours: Annotated[
         float | None, typer.Option(min=0.01, help="At most; twice the planned training otherwise.")
     ] = None,
-    sharded: Annotated[bool, typer.Option("--sharded", help="As isoflop train has it.")] = False,
+    sharded: Annotated[bool | None, typer.Option(help="As isoflop train has it.")] = None,
     tensor_parallel: Annotated[int, typer.Option(min=1, help="As isoflop train has it.")] = 1,
     agree_every: Annotated[int | None, typer.Option(min=1, help="As isoflop train has it.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="Machines that may be taken away (SkyPilot).")] = False,
@@ -91,7 +91,7 @@ def launch(
 ) -> None:
     """Train what a study has planned on a cluster: writes the job, and submits it where asked."""
     from isoflop import launch_verbs
-    from isoflop.train.layout import Layout
+    from isoflop.train.layout import asked_layout
 
     answer = launch_verbs.launch(
         study,
@@ -100,7 +100,7 @@ def launch(
         devices=devices,
         device=device,
         hours=hours,
-        layout=Layout(sharded, agree_every, tensor_parallel),
+        layout=asked_layout(sharded, agree_every, tensor_parallel),
         spot=spot,
         max_hourly_cost=max_hourly_cost,
         image=image,

@@ -102,9 +102,9 @@ def train(
     study: StudyArgument,
     ranks: Annotated[int, typer.Option(min=1, help="Processes that train together, one a GPU.")] = 1,
     sharded: Annotated[
-        bool,
-        typer.Option("--sharded", help="Each holds but its share of the model (FSDP), as is planned where it must."),
-    ] = False,
+        bool | None,
+        typer.Option(help="Each holds its share of the model alone (FSDP), or all of it. As planned otherwise."),
+    ] = None,
     tensor_parallel: Annotated[
         int,
         typer.Option(min=1, help="So many neighbours compute every layer together: for GPUs with fast links."),
@@ -120,7 +120,7 @@ def train(
     """Train what a study has planned, in one process or several; isoflop resume does the rest."""
     tune_process(*AGAIN)
     from isoflop import verbs
-    from isoflop.train.layout import Layout
+    from isoflop.train.layout import asked_layout
     from isoflop.train.srun import torchrun_variables
 
     os.environ.update(torchrun_variables(os.environ))
@@ -130,7 +130,7 @@ def train(
         num_ranks=ranks,
         max_restarts=max_restarts,
         quiet=quiet or as_json,
-        layout=Layout(sharded, agree_every, tensor_parallel),
+        layout=asked_layout(sharded, agree_every, tensor_parallel),
     )
     if "RANK" not in os.environ:  # one of several says nothing; who started them does
         typer.echo(json.dumps(told) if as_json else f"trained; go on with: isoflop resume {study}")

@@ -61,7 +61,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Clean, judge, deduplicate, tokenize and pack text; a data card says what became of every document."""
-    lighten()
+    lighten(computes=budget is not None)
     if on == "local" and workers != 1:
         from isoflop.fleet.local import foresee
 

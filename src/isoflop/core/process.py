@@ -57,13 +57,14 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)  # it died before the signal was set
 
 
-def lighten() -> None:
+def lighten(*, computes: bool = False) -> None:
     """Makes a process ready for work on text, before it imports what that needs: the collector of cycles does not look
-    through all that is imported or made again and again, for few cycles, nor at the end; and NumPy's linear algebra,
-    which text does without, does not start threads that wait by turning round."""
+    through all that is imported or made again and again, for few cycles, nor at the end; and unless it ``computes``
+    much, NumPy's linear algebra does not start threads that wait by turning round."""
     gc.set_threshold(50_000, 10, 10)
     atexit.register(gc.freeze)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not computes:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextmanager

@@ -30,6 +30,8 @@ class Room:
     method: Method = USUAL_METHOD
     ranks: int = 1
     """Processes that divide every batch, each with room of its own."""
+    may_share: bool = False
+    """Whether these may hold shares of the model instead of all of it each."""
     copies: float = NUM_COPIES
     """Of the whole state, that are in this room: none of a GPU's, those of one process among several."""
 
@@ -61,12 +63,12 @@ def needed(room: Room, config: ModelConfig, tokens: float) -> int:
 
 
 def passage(room: Room, config: ModelConfig, tokens: float) -> Passage:
-    """The fewest parts that fit; where single sequences do not, with shares of the model, where there are processes to
-    share it; then again with what costs a third of a step more; the least of all where nothing fits."""
+    """The fewest parts that fit; where single sequences do not, again with what costs a third of a step more; then with
+    shares of the model, where processes may share it, in as many parts; the least of all where nothing fits."""
     sequences = _sequences(room, tokens)
     counts = [count for count in range(1, sequences + 1) if sequences % count == 0]
-    layouts = (False, True) if room.ranks > 1 and shares_evenly(config, room.ranks) else (False,)
-    ways = [Passage(count, again, sharded) for again in (False, True) for sharded in layouts for count in counts]
+    layouts = (False, True) if room.may_share and shares_evenly(config, room.ranks) else (False,)
+    ways = [Passage(count, again, sharded) for sharded in layouts for again in (False, True) for count in counts]
     return next((way for way in ways if _needed(room, config, tokens, way) <= room.limit), ways[-1])
 
 

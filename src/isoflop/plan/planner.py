@@ -70,6 +70,8 @@ class Question:
     """Memory that training will need beside its tensors."""
     ranks: int = 1
     """Processes that train together."""
+    may_share: bool = False
+    """Whether these may hold shares of a model instead of all of it each."""
 
     @property
     def num_sharing(self) -> int:
@@ -79,9 +81,16 @@ class Question:
     @property
     def room(self) -> memory.Room:
         dtype: Dtype = self.machine.dtype  # type: ignore[assignment]
-        each = self.machine.memory_bytes // self.num_sharing
-        copies = memory.NUM_COPIES / self.ranks if self.machine.device == "cpu" else 0.0
-        return memory.Room(each, self.process_bytes, self.context, dtype, self.method, self.ranks, copies)
+        return memory.Room(
+            machine_bytes=self.machine.memory_bytes // self.num_sharing,
+            process_bytes=self.process_bytes,
+            context=self.context,
+            dtype=dtype,
+            method=self.method,
+            ranks=self.ranks,
+            may_share=self.may_share,
+            copies=memory.NUM_COPIES / self.ranks if self.machine.device == "cpu" else 0.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -262,7 +271,7 @@ def make_plan(
         training_seconds=training_seconds,
         tokens_per_second=tokens_per_second,
         flops=tokens * flops_per_token(choice.config, context=question.context),
-        memory_bytes=memory.needed(question.room, choice.config, tokens) * question.num_sharing,
+        memory_bytes=memory.needed(question.room, choice.config, choice.tokens) * question.num_sharing,
         sharded=is_sharded(question, choice),
         forecast=_forecast(question, choice.config, tokens, budget_seconds - unused_seconds),
         candidates=[other.candidate for other in choices],

@@ -76,6 +76,7 @@ def question_of(study: Study) -> Question:
         dollars_per_hour=given.price_per_hour,
         grams_co2e_per_kwh=given.grams_co2e_per_kwh,
         ranks=given.ranks,
+        may_share=study.plan.sharded if study.has("plan.json") else given.ranks > 1,
         process_bytes=max(PROCESS_BYTES, held),
     )
 
@@ -101,6 +102,9 @@ def plan(study: Study, session: Session) -> None:
         choices = consider(question, seconds=left, speedup=expected)
     timing = partial(_calibrate, question=question, session=session, closing=closing)
     choice, speed, compiled = settle(question, choices, timing, seconds=left)
+    if question.may_share and not is_sharded(question, choice):
+        question = dataclasses.replace(question, may_share=False)
+        choices = consider(question, seconds=left, speedup=expected)
     with session.ledger.activity("plan", "productive"):
         training = session.seconds_left() - closing
         answers = what_if(
@@ -136,18 +140,20 @@ def settle(
     seconds: float,
 ) -> tuple[Choice, float, bool]:
     """The best of the ``choices``, its tokens a second, and whether compiled. One that processes have to share was
-    considered at the speed of those that need not; at its own, the best of the others may be better."""
+    considered at the speed of those that need not; at its own, or where they cannot train it, the best of the others
+    may be better. Raises `StudyError` where they cannot train that either."""
     choice = best(choices)
-    speed, compiled = calibrate(choice)
-    if not is_sharded(question, choice):
-        return choice, speed, compiled
+    whole = [other for other in choices if other.candidate.fits_memory and not is_sharded(question, other)]
+    if not whole or not is_sharded(question, choice):
+        return choice, *calibrate(choice)
+    other = best(whole)
+    try:
+        speed, compiled = calibrate(choice)
+    except StudyError:
+        return other, *calibrate(other)
     reached = min(choice.tokens, speed * seconds)
     loss = question.law.loss(choice.candidate.num_parameters.matmul, reached, question.manifest.train.num_tokens)
-    whole = [other for other in choices if other.candidate.fits_memory and not is_sharded(question, other)]
-    other = min(whole, key=lambda each: each.loss, default=choice)
-    if other.loss < loss:
-        return other, *calibrate(other)
-    return choice, speed, compiled
+    return (other, *calibrate(other)) if other.loss < loss else (choice, speed, compiled)
 
 
 def expected_closing(study: Study) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from isoflop.core.errors import StudyError
 from isoflop.core.products import Plan
 from isoflop.model.config import ModelConfig
+from isoflop.train.shares import shares_evenly
 from isoflop.train.slices import OPTION, require_divisible
 
 
@@ -31,16 +32,23 @@ class Layout:
         """Of ``isoflop train``, that ask for it."""
         apart = ["--agree-every", str(self.agree_every)] if self.agree_every else []
         slices = [OPTION, str(self.slices)] if self.slices > 1 else []
-        return [*(["--sharded"] if self.sharded else []), *slices, *apart]
+        return [*(["--sharded"] if self.sharded else []), *slices, *apart] or ["--no-sharded"]
 
 
 TOGETHER = Layout()
 """Each holds all of the model, and gradients are averaged at every step."""
 
 
-def planned_layout(plan: Plan) -> Layout:
-    """What several processes do where nobody asks for anything else."""
-    return Layout(sharded=plan.sharded)
+def asked_layout(sharded: bool | None, agree_every: int | None, slices: int) -> Layout | None:
+    """Of the options of ``isoflop train``; None where nobody asked for any: it is the planned one then."""
+    if sharded is None and agree_every is None and slices == 1:
+        return None
+    return Layout(bool(sharded), agree_every, slices)
+
+
+def planned_layout(plan: Plan, *, size: int) -> Layout:
+    """What ``size`` processes do where nobody asks for anything else."""
+    return Layout(sharded=plan.sharded and size > 1)
 
 
 def require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
@@ -52,6 +60,9 @@ def require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
         _require_slices(plan, layout, size=size)
     if size == 1 and layout.sharded:
         raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
+    if layout.sharded and not shares_evenly(ModelConfig(**plan.model), size):
+        what = f"{size} processes cannot share the columns of this model's matrices evenly"
+        raise StudyError(what, where="--sharded", remedy="Take another number of --ranks, or --no-sharded")
     if layout.agree_every is None:
         return
     if size == 1:
