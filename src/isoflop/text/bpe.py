@@ -1,7 +1,7 @@
 """Byte-pair encoding learnt by compiled kernels: the words of a text merged pair by pair.
 
 The merges are those of tokenizers' trainer (Sennrich, Haddow & Birch 2016; of pairs that are equally frequent the one
-of smaller ids comes first), in a fifth of its time. Where a kernel goes round often it has arrays in names of its own:
+of smaller ids comes first), in a third of its time. Where a kernel goes round often it has arrays in names of its own:
 one that is taken out of a tuple is counted in and out, atomically, each time.
 """
 
