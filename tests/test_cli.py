@@ -369,7 +369,12 @@ def test_help_begins_with_what_most_people_want(
         ("muon", {"slices": 2, "sharded": True}, 2, "--tensor-parallel: slices and --sharded are two ways"),
         ("muon", {"slices": 2, "agree_every": 20}, 2, "--tensor-parallel: slices and --agree-every are two ways"),
         ("muon", {"slices": 4}, 4, "--tensor-parallel: the model has 2 attention heads, which 4 processes cannot"),
-        ("muon", {"sharded": True}, 3, "--sharded: 3 processes cannot share the columns .* or --no-sharded"),
+        (
+            "muon",
+            {"sharded": True},
+            3,
+            "--sharded: 3 processes cannot share evenly .* or --no-sharded",
+        ),
     ],
 )
 def test_dividing_a_run_is_refused_where_it_cannot_be(

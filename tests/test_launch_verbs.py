@@ -60,7 +60,7 @@ def test_options_reach_every_process(study: Path) -> None:
 
 def test_the_planned_layout_is_held_against_the_devices(study: Path) -> None:
     Study(study).write("plan.json", plan(config(), recipe(), training_seconds=7200.0, sharded=True))
-    with pytest.raises(StudyError, match="--sharded: 3 processes cannot share"):
+    with pytest.raises(StudyError, match="--sharded: 3 processes cannot share evenly"):
         launch(study, on="slurm", **(ASKED | {"devices": 3}))
     launch(study, on="slurm", **ASKED)
     assert "shard" not in (study / "job.sbatch").read_text()  # each process reads the plan

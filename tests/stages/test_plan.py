@@ -11,7 +11,7 @@ import pytest
 from isoflop.core.errors import StudyError
 from isoflop.plan import memory
 from isoflop.plan.planner import Choice, Question, best, consider, is_sharded
-from isoflop.stages.plan import settle
+from isoflop.stages.plan import _sharing_declined, settle
 
 sys.path.append(str(Path(__file__).parents[1] / "plan"))
 from invented import machine, question
@@ -63,6 +63,8 @@ def test_where_sharing_is_slow_the_best_that_each_can_hold_is_trained_instead() 
     shared = settled(tight, slowdown=1.0)[0]
     assert not is_sharded(tight, choice) and choice.config.hidden_size < shared.config.hidden_size
     assert timed == [shared.config.hidden_size, choice.config.hidden_size]
+    (warning,) = _sharing_declined(tight, shared, choice)
+    assert warning.code == "sharing_declined" and not _sharing_declined(tight, choice, choice)
     assert speed == pytest.approx(choice.tokens / (choice.share_of_time * SECONDS))
 
 

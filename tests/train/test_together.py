@@ -28,7 +28,7 @@ def test_shares_are_timed_where_they_are_asked_for(capfd: pytest.CaptureFixture[
     assert time_together(odd, recipe(), dtype="float32", seconds=0.2, size=2)[0].seconds > 0
     with pytest.raises(StudyError, match="2 processes cannot train together here"):
         time_together(odd, recipe(), dtype="float32", seconds=0.2, size=2, sharded=True)
-    assert "which 2 processes cannot share evenly" in capfd.readouterr().err
+    assert "--sharded: 2 processes cannot share evenly" in capfd.readouterr().err
 
 
 def test_what_cannot_be_divided_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import os
@@ -59,10 +58,9 @@ def die_with_parent(parent: int) -> None:
 
 def lighten(*, computes: bool = False) -> None:
     """Makes a process ready for work on text, before it imports what that needs: the collector of cycles does not look
-    through all that is imported or made again and again, for few cycles, nor at the end; and unless it ``computes``
-    much, NumPy's linear algebra does not start threads that wait by turning round."""
+    through all that is imported or made again and again, for few cycles; and unless it ``computes`` much, NumPy's
+    linear algebra does not start threads that wait by turning round."""
     gc.set_threshold(50_000, 10, 10)
-    atexit.register(gc.freeze)
     if not computes:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -175,8 +175,16 @@ def timing_trainer(
     from isoflop.train.trainer import Trainer
 
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, recipe.unique_tokens).astype(np.uint32)
-    options: dict[str, Any] = {"dtype": dtype, "compiled": compiled, "device": str(device)}
-    return Trainer(config, recipe, [tokens], ranks=ranks, layout=Layout(sharded), **options)
+    return Trainer(
+        config,
+        recipe,
+        [tokens],
+        dtype=dtype,
+        compiled=compiled,
+        device=str(device),
+        ranks=ranks,
+        layout=Layout(sharded),
+    )
 
 
 def time_steps(

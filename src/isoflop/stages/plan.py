@@ -102,7 +102,9 @@ def plan(study: Study, session: Session) -> None:
         choices = consider(question, seconds=left, speedup=expected)
     timing = partial(_calibrate, question=question, session=session, closing=closing)
     choice, speed, compiled = settle(question, choices, timing, seconds=left)
+    warnings = []
     if question.may_share and not is_sharded(question, choice):
+        warnings = _sharing_declined(question, best(choices), choice)
         question = dataclasses.replace(question, may_share=False)
         choices = consider(question, seconds=left, speedup=expected)
     with session.ledger.activity("plan", "productive"):
@@ -125,7 +127,7 @@ def plan(study: Study, session: Session) -> None:
             num_threads=torch.get_num_threads(),
             trunk=_trunk_of(study, choice.config),
             what_if=answers,
-            warnings=[],
+            warnings=warnings,
         )
     study.write("plan.json", result)
     for warning in result.warnings:
@@ -154,6 +156,18 @@ def settle(
     reached = min(choice.tokens, speed * seconds)
     loss = question.law.loss(choice.candidate.num_parameters.matmul, reached, question.manifest.train.num_tokens)
     return (other, *calibrate(other)) if other.loss < loss else (choice, speed, compiled)
+
+
+def _sharing_declined(question: Question, wanted: Choice, choice: Choice) -> list[StudyWarning]:
+    """What to say where processes should have shared a larger model, and `settle` found that they had better not."""
+    if not is_sharded(question, wanted):
+        return []
+    sizes = [each.candidate.num_parameters.all / 1e6 for each in (wanted, choice)]
+    what = (
+        f"no process can hold the {sizes[0]:.3g} M parameters that would be best, and sharing them is too slow here or "
+        f"failed: each holds a model of {sizes[1]:.3g} M"
+    )
+    return [StudyWarning("sharing_declined", what)]
 
 
 def expected_closing(study: Study) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from isoflop.core.errors import StudyError
 from isoflop.core.products import Plan
 from isoflop.model.config import ModelConfig
-from isoflop.train.shares import shares_evenly
+from isoflop.train.shares import require_even
 from isoflop.train.slices import OPTION, require_divisible
 
 
@@ -60,9 +60,8 @@ def require_layout(plan: Plan, layout: Layout, *, size: int) -> None:
         _require_slices(plan, layout, size=size)
     if size == 1 and layout.sharded:
         raise StudyError("one process has nobody to share with", where="--sharded", remedy="Add --ranks 2")
-    if layout.sharded and not shares_evenly(ModelConfig(**plan.model), size):
-        what = f"{size} processes cannot share the columns of this model's matrices evenly"
-        raise StudyError(what, where="--sharded", remedy="Take another number of --ranks, or --no-sharded")
+    if layout.sharded:
+        require_even(ModelConfig(**plan.model), size)
     if layout.agree_every is None:
         return
     if size == 1:

@@ -32,6 +32,13 @@ def shares_evenly(config: ModelConfig, size: int) -> bool:
     return not any(columns % size for columns in (config.hidden_size, config.query_size, config.intermediate_size))
 
 
+def require_even(config: ModelConfig, size: int) -> None:
+    """Raises `StudyError` where so many processes cannot share a model."""
+    if not shares_evenly(config, size):
+        what = f"{size} processes cannot share evenly the columns of this model's matrices"
+        raise StudyError(what, where="--sharded", remedy="Take another number of --ranks, or --no-sharded")
+
+
 class Whole:
     """A process that holds all of every tensor."""
 
@@ -174,10 +181,7 @@ class Shares(Divided):
         from torch.distributed.fsdp import FSDPModule, fully_shard
         from torch.distributed.tensor import Shard
 
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1 and parameter.shape[-1] % self.size:
-                what = f"{name} has {parameter.shape[-1]} columns, which {self.size} processes cannot share evenly"
-                raise StudyError(what, remedy="Take another number of --ranks, or leave --sharded out")
+        require_even(model.config, self.size)
         for module in (*model.layers, model):
             fully_shard(module, mesh=self.mesh, shard_placement_fn=lambda parameter: Shard(parameter.ndim - 1))
         for module in model.modules():
