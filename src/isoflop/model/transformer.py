@@ -44,8 +44,8 @@ class Attention(nn.Module):
             self.q_norm = RMSNorm(config.head_dim, config.norm_eps)
             self.k_norm = RMSNorm(config.head_dim, config.norm_eps)
 
-    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        y_BHTK = attend(*self.project(x_BTD, rotation))
+    def forward(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None, mask_TT: Tensor) -> Tensor:
+        y_BHTK = attend(*self.project(x_BTD, rotation), mask_TT)
         return self.merge(y_BHTK)
 
     def project(self, x_BTD: Tensor, rotation: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -76,8 +76,11 @@ def rotate(x_BTHK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
     return x_BTHK * cos_TK[:, None, :] + swapped * sin_TK[:, None, :]
 
 
-def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(K)) v under a causal mask; grouped keys and values are repeated."""
+def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor, mask_TT: Tensor) -> Tensor:
+    """softmax(q k^T / sqrt(K)) v under a causal mask; grouped keys and values are repeated.
+
+    The mask is read, not made here: compiled, its comparisons take longer than the exponentials (docs/log.md, 57).
+    """
     groups = q_BHTK.shape[1] // k_BHTK.shape[1]
     if groups > 1:
         k_BHTK = k_BHTK.repeat_interleave(groups, dim=1)
@@ -86,8 +89,7 @@ def attend(q_BHTK: Tensor, k_BHTK: Tensor, v_BHTK: Tensor) -> Tensor:
     if q_BHTK.device.type != "cpu" or T > EXPLICIT_ATTENTION_MAX_TOKENS:
         return F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
     scores = q_BHTK @ k_BHTK.transpose(-1, -2) * (1.0 / math.sqrt(q_BHTK.shape[-1]))
-    mask = torch.full((T, T), float("-inf"), dtype=scores.dtype, device=scores.device).triu(1)
-    return torch.softmax(scores + mask, dim=-1) @ v_BHTK
+    return torch.softmax(scores + mask_TT[:T, :T], dim=-1) @ v_BHTK
 
 
 class SwiGLU(nn.Module):
@@ -137,14 +139,14 @@ class Block(nn.Module):
         """Whether to keep its input alone for the backward pass, and compute all else once more (Chen et al. 2016,
         arXiv 1604.06174); set by the trainer."""
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask_TT: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
-            y: Tensor = checkpoint(self.through, x, rotation, use_reentrant=False)
+            y: Tensor = checkpoint(self.through, x, rotation, mask_TT, use_reentrant=False)
             return y
-        return self.through(x, rotation)
+        return self.through(x, rotation, mask_TT)
 
-    def through(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation))
+    def through(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, mask_TT: Tensor) -> Tensor:
+        x = x + self.dropout(self.self_attn(self.input_layernorm(x), rotation, mask_TT))
         y: Tensor = x + self.dropout(self.mlp(self.post_attention_layernorm(x)))
         return y
 
@@ -154,6 +156,7 @@ class Transformer(nn.Module):
 
     cos: Tensor
     sin: Tensor
+    mask: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -173,11 +176,12 @@ class Transformer(nn.Module):
         cos, sin = rotary_tables(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+        self.register_buffer("mask", causal_mask(config), persistent=False)
 
     def forward(self, ids_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
         x, rotation = self.embed(ids_BT)
         for layer in self.layers:
-            x = layer(x, rotation)
+            x = layer(x, rotation, self.mask)
         if targets_BT is None:
             logits: Tensor = self.lm_head(self.norm(x))
             return logits
@@ -243,6 +247,12 @@ def rotary_tables(config: ModelConfig) -> tuple[Tensor, Tensor]:
     angles = torch.outer(torch.arange(config.max_position_embeddings, dtype=torch.float32), frequencies)
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
+
+
+def causal_mask(config: ModelConfig) -> Tensor:
+    """[T, T]: zero where a token sees another, -inf above the diagonal; for what explicit attention takes at once."""
+    T = min(config.max_position_embeddings, EXPLICIT_ATTENTION_MAX_TOKENS)
+    return torch.full((T, T), float("-inf")).triu(1)
 
 
 def build_model(config: ModelConfig, *, seed: int) -> Transformer:

@@ -224,7 +224,7 @@ class Trainer:
         model.load_state_dict(self._collected(WEIGHTS, self.kept_weights()), strict=False, assign=True)
         if self.config.tie_word_embeddings:
             model.lm_head.weight = model.embed_tokens.weight
-        model.cos, model.sin = self.model.cos, self.model.sin
+        model.cos, model.sin, model.mask = self.model.cos, self.model.sin, self.model.mask
         return model
 
     def snapshot(self) -> Snapshot:
