@@ -19,7 +19,6 @@ import numpy as np
 
 from corpora import CORPORA, STRANGERS, save, stamp
 from isoflop.core.products import Method
-from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load, open_split
@@ -73,7 +72,6 @@ def trainer_of(corpus: Path, width: int, optimizer: str, *, factor: float, seed:
     manifest = load(corpus)
     config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
     recipe = recipe_for(
-        count_parameters(config).matmul,
         tokens,
         context=CONTEXT,
         unique_tokens=manifest.train.num_tokens,

@@ -19,7 +19,6 @@ from isoflop.core.products import LawPoint
 from isoflop.core.records import PilotFinished
 from isoflop.law.pilots import fit_pilots
 from isoflop.law.prior import Prior
-from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.prepare import load
@@ -63,7 +62,6 @@ def job(width: int, tokens: float, out: Path) -> PilotJob:
     manifest = load(out / "corpus")
     config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
     recipe = recipe_for(
-        count_parameters(config).matmul,
         tokens * SHARES[1],
         context=CONTEXT,
         unique_tokens=manifest.train.num_tokens,

@@ -123,9 +123,7 @@ def _borrow(source: Study, study: Study, factor: float, dropout: float | None) -
     guess = weigh(question, config, seconds=seconds, speedup=1.3)
     if dropout is not None:
         guess = dataclasses.replace(guess, config=dataclasses.replace(guess.config, dropout=dropout))
-    recipe = recipe_for(
-        count_parameters(config).matmul, guess.tokens, context=question.context, unique_tokens=1 << 16, seed=0
-    )
+    recipe = recipe_for(guess.tokens, context=question.context, unique_tokens=1 << 16, seed=0)
     timing = time_steps(
         guess.config,
         recipe,

@@ -13,7 +13,6 @@ import torch
 
 from corpora import CORPORA, STRANGERS
 from isoflop.machine.measure import matmul_peak
-from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.text.demo import demo_files
@@ -69,7 +68,7 @@ def train_once(
     config = shape(width, vocab_size=manifest.vocab_size, context=CONTEXT)
     config = dataclasses.replace(config, num_hidden_layers=layers or config.num_hidden_layers)
     unique = unique_tokens or manifest.train.num_tokens
-    rules = recipe_for(count_parameters(config).matmul, tokens, context=CONTEXT, unique_tokens=unique, seed=0)
+    rules = recipe_for(tokens, context=CONTEXT, unique_tokens=unique, seed=0)
     recipe = dataclasses.replace(rules, **changes)
     recipe = dataclasses.replace(recipe, num_steps=int(tokens / recipe.batch_tokens))
     config = dataclasses.replace(config, dropout=dropout)

@@ -4,11 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop.core.products import Method
-from isoflop.plan.rules import RATE_RATIOS, batch_tokens, context_for, learning_rate, recipe_for
+from isoflop.plan.rules import LEARNING_RATE, RATE_RATIOS, batch_tokens, context_for, recipe_for
 from isoflop.train.optimizers import OPTIMIZERS
 
 TOKENS = st.floats(1e4, 1e12)
-SIZES = st.floats(3e4, 1e10)
 CONTEXTS = st.sampled_from([128, 256, 512, 1024, 2048])
 
 
@@ -24,16 +23,11 @@ def test_the_batch_is_whole_sequences_and_grows_with_tokens(tokens: float, more:
     assert batch <= batch_tokens(tokens * more, context=context)
 
 
-@given(SIZES, st.floats(1, 1e3), TOKENS)
-def test_larger_models_never_take_larger_steps(size: float, more: float, tokens: float) -> None:
-    assert 0 < learning_rate(size * more, tokens) <= learning_rate(size, tokens)
-
-
-@given(SIZES, TOKENS, CONTEXTS)
-def test_a_recipe_trains_on_its_tokens_and_no_more(size: float, tokens: float, context: int) -> None:
-    recipe = recipe_for(size, tokens, context=context, unique_tokens=1000, seed=3)
+@given(TOKENS, CONTEXTS)
+def test_a_recipe_trains_on_its_tokens_and_no_more(tokens: float, context: int) -> None:
+    recipe = recipe_for(tokens, context=context, unique_tokens=1000, seed=3)
     assert recipe.batch_tokens == batch_tokens(tokens, context=context)
-    assert recipe.learning_rate == learning_rate(size, tokens)
+    assert recipe.learning_rate == LEARNING_RATE
     assert (recipe.context, recipe.unique_tokens, recipe.seed) == (context, 1000, 3)
     if tokens >= recipe.batch_tokens:
         assert tokens - recipe.batch_tokens < recipe.num_steps * recipe.batch_tokens <= tokens
@@ -42,9 +36,9 @@ def test_a_recipe_trains_on_its_tokens_and_no_more(size: float, tokens: float, c
 
 
 def test_a_chosen_method_reaches_the_recipe_and_has_a_rate_of_its_own() -> None:
-    usual = recipe_for(1e6, 1e7, context=256, unique_tokens=1000, seed=3)
+    usual = recipe_for(1e7, context=256, unique_tokens=1000, seed=3)
     chosen = recipe_for(
-        1e6, 1e7, context=256, unique_tokens=1000, seed=3, method=Method("adamw", "cosine", 1e-4, 0.1, 0.999)
+        1e7, context=256, unique_tokens=1000, seed=3, method=Method("adamw", "cosine", 1e-4, 0.1, 0.999)
     )
     extras = (chosen.z_loss, chosen.label_smoothing, chosen.average_decay)
     assert (chosen.schedule, extras) == ("cosine", (1e-4, 0.1, 0.999))
@@ -54,5 +48,5 @@ def test_a_chosen_method_reaches_the_recipe_and_has_a_rate_of_its_own() -> None:
 
 def test_every_optimizer_has_a_rate_and_the_schedule_free_one_no_schedule() -> None:
     assert set(RATE_RATIOS) == set(OPTIMIZERS)
-    recipe = recipe_for(1e6, 1e7, context=256, unique_tokens=1000, seed=3, method=Method("schedule-free", "linear"))
+    recipe = recipe_for(1e7, context=256, unique_tokens=1000, seed=3, method=Method("schedule-free", "linear"))
     assert (recipe.schedule, recipe.decay_fraction) == ("constant", 0.0)

@@ -9,11 +9,13 @@ from torch import Tensor
 from isoflop.core.products import Recipe
 from isoflop.model.transformer import Transformer, build_model
 from isoflop.train import updates
-from isoflop.train.optimizers import OPTIMIZERS, Optimizer
+from isoflop.train.optimizers import OPTIMIZERS, REFERENCE_WIDTH, Optimizer
 from isoflop.train.updates import orthogonalise
 from toy import config, recipe
 
 RATES = (0.25, 1.0, 0.5)
+NARROWER = REFERENCE_WIDTH / config().hidden_size
+"""What hidden matrices have here of the recipe's rate."""
 
 
 def gradients(model: Transformer, step: int) -> None:
@@ -57,7 +59,7 @@ def start_and_gradients(name: str, rows: slice = slice(None)) -> tuple[Tensor, l
 @pytest.mark.parametrize("head", [0, 1, 2])
 def test_muon_on_fused_stacks_equals_torchs_on_single_matrices(monkeypatch: pytest.MonkeyPatch, head: int) -> None:
     monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)  # torch's iteration is in bfloat16 whatever comes in
-    chosen = recipe(learning_rate=0.02, weight_decay=0.3)
+    chosen = recipe(learning_rate=0.02 / NARROWER, weight_decay=0.3)
     model, _ = train(chosen)
     rows = slice(64 * head, 64 * (head + 1))
     names = dict(model.named_parameters())
@@ -74,7 +76,7 @@ def test_muon_on_fused_stacks_equals_torchs_on_single_matrices(monkeypatch: pyte
 @pytest.mark.parametrize("part", ["gate_up", "down_proj", "o_proj"])
 def test_muon_moves_every_hidden_matrix_as_torchs(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     monkeypatch.setattr(Tensor, "bfloat16", Tensor.float)
-    model, _ = train(recipe(learning_rate=0.02, weight_decay=0.0))
+    model, _ = train(recipe(learning_rate=0.02 / NARROWER, weight_decay=0.0))
     names = dict(model.named_parameters())
     name = next(n for n in names if n.startswith("layers.0.") and part in n)
     rows = slice(0, names[name].shape[0] // (2 if part == "gate_up" else 1))
@@ -133,7 +135,7 @@ def test_sgd_equals_torchs_nesterov() -> None:
 
 
 def test_adamw_equals_torchs() -> None:
-    model, _ = train(recipe(optimizer="adamw", learning_rate=0.01, weight_decay=0.2))
+    model, _ = train(recipe(optimizer="adamw", learning_rate=0.01 / NARROWER, weight_decay=0.2))
     name = next(n for n, _ in model.named_parameters() if "down_proj" in n)
     start, grads = start_and_gradients(name)
     other = torch.nn.Parameter(start)
@@ -144,7 +146,7 @@ def test_adamw_equals_torchs() -> None:
 
 def test_lion_by_hand() -> None:
     """arXiv 2302.06675, algorithm 2."""
-    model, _ = train(recipe(optimizer="lion", learning_rate=0.01, weight_decay=0.2))
+    model, _ = train(recipe(optimizer="lion", learning_rate=0.01 / NARROWER, weight_decay=0.2))
     name = next(n for n, _ in model.named_parameters() if "down_proj" in n)
     weight, grads = start_and_gradients(name)
     momentum = torch.zeros_like(weight)
@@ -177,7 +179,7 @@ def test_lamb_moves_weights_that_start_at_zero() -> None:
 
 def test_schedule_free_by_hand_trains_between_two_points_and_keeps_the_average() -> None:
     """arXiv 2405.15682, algorithm 1."""
-    model, optimizer = train(recipe(optimizer="schedule-free", learning_rate=0.01, weight_decay=0.2))
+    model, optimizer = train(recipe(optimizer="schedule-free", learning_rate=0.01 / NARROWER, weight_decay=0.2))
     name = next(n for n, _ in model.named_parameters() if "down_proj" in n)
     fast, grads = start_and_gradients(name)
     average, square, total, (b1, b2) = fast.clone(), torch.zeros_like(fast), 0.0, updates.BETAS
@@ -227,6 +229,25 @@ def test_every_parameter_moves_and_gradients_are_cleared(name: str, family: str)
     optimizer.step(1.0)
     assert [key for key, value in model.named_parameters() if torch.equal(value, before[key])] == []
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw", "lion", "schedule-free"])
+def test_twice_the_width_halves_the_steps_of_matrices_and_head_alone(name: str) -> None:
+    """Yang et al. 2022, arXiv 2203.03466, table 8."""
+    narrow, wide = (steps(name, width) for width in (64, 128))
+    for part in narrow:
+        kept = part.startswith("embed_") or "norm" in part
+        assert wide[part] == pytest.approx(narrow[part] / (1 if kept else 2), rel=0.3 if name == "muon" else 1e-3)
+
+
+def steps(name: str, width: int) -> dict[str, float]:
+    """Root mean square of what the first step adds to each parameter, which no rule here lets depend on its shape."""
+    model = build_model(config(hidden_size=width, intermediate_size=3 * width // 2), seed=0)
+    before = {key: value.detach().clone() for key, value in model.named_parameters()}
+    gradients(model, 0)
+    Optimizer(model, recipe(optimizer=name, weight_decay=0.0)).step(1.0)
+    moved = {key: value.detach() - before[key] for key, value in model.named_parameters()}
+    return {key: float(change.square().mean().sqrt()) for key, change in moved.items()}
 
 
 def test_a_tied_head_is_one_parameter() -> None:

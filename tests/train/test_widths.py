@@ -10,7 +10,6 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.train.trainer import Trainer
 from toy import config, stream
@@ -22,7 +21,7 @@ STEPS = 8
 def sizes(width: int) -> tuple[list[float], float, float]:
     """RMS of what the blocks leave, before and after some steps; of its change; and of the logits after them."""
     shape = config(hidden_size=width, num_attention_heads=width // 32, intermediate_size=32 * round(8 * width / 3 / 32))
-    rules = recipe_for(count_parameters(shape).matmul, 1e6, context=16, unique_tokens=1000, seed=0)
+    rules = recipe_for(1e6, context=16, unique_tokens=1000, seed=0)
     recipe = dataclasses.replace(rules, batch_tokens=64, num_steps=100, warmup_fraction=0.0)
     run = Trainer(shape, recipe, [stream()], dtype="float32")
     inputs = run.batches(0)[0]

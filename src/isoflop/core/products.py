@@ -314,7 +314,7 @@ class Recipe:
     batch_tokens: int
     num_steps: int
     learning_rate: float
-    """Peak rate of the hidden matrices; other groups follow by fixed ratios."""
+    """Peak rate of the hidden matrices of a model of the width of reference; all else follows (`train.optimizers`)."""
     weight_decay: float
     warmup_fraction: float
     decay_fraction: float

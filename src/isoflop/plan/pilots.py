@@ -173,13 +173,12 @@ def worker_tokens_per_second(setting: Setting, config: ModelConfig, batch_tokens
 
 def _job(setting: Setting, trunk: Trunk, *, unit: float) -> PilotJob:
     """The job of a trunk whose weight counts in ``unit`` seconds."""
-    size = count_parameters(trunk.config).matmul
     whole = unit * trunk.weight / TRUNK_COST  # seconds of the steps of the longest branch alone
     tokens = 1e6
     for _ in range(8):  # tokens set the batch, the batch sets the speed: a few rounds settle it
-        recipe = _recipe(setting, trunk, size, tokens)
+        recipe = _recipe(setting, trunk, tokens)
         tokens = worker_tokens_per_second(setting, trunk.config, recipe.batch_tokens) * whole
-    recipe = _recipe(setting, trunk, size, tokens)
+    recipe = _recipe(setting, trunk, tokens)
     run = f"{trunk.purpose}-w{trunk.config.hidden_size}" + (
         f"-x{trunk.rate_factor:g}" if trunk.purpose == "rate" else ""
     )
@@ -198,10 +197,9 @@ def _job(setting: Setting, trunk: Trunk, *, unit: float) -> PilotJob:
     )
 
 
-def _recipe(setting: Setting, trunk: Trunk, size: int, tokens: float) -> Recipe:
-    # the trunk serves several horizons; its batch and rate are those of the middle one
+def _recipe(setting: Setting, trunk: Trunk, tokens: float) -> Recipe:
+    # the trunk serves several horizons; its batch is that of the middle one
     recipe = recipe_for(
-        size,
         tokens * BRANCHES[1],
         context=setting.context,
         unique_tokens=setting.unique_tokens,

@@ -210,7 +210,6 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
     """The recipe of the tokens expected when the shape was chosen; kept, and with it what was compiled for its batch,
     whatever the shape's measured speed makes of its steps."""
     recipe = recipe_for(
-        count_parameters(choice.config).matmul,
         choice.tokens,
         context=question.context,
         unique_tokens=question.manifest.train.num_tokens,

@@ -1,4 +1,4 @@
-"""Hyperparameters as functions of model size N and training tokens D, never of the sweep they are part of.
+"""Hyperparameters as functions of the tokens D that a run trains on, never of the sweep it is part of.
 
 A rule that depends on the sweep (its budget, its reference run) bends both arms of an IsoFLOP curve and moves
 its minimum; see docs/architecture.md. Constants are set by the experiments in docs/log.md.
@@ -15,18 +15,23 @@ WARMUP_FRACTION = 0.02
 DECAY_FRACTION = 0.4
 CLIP_NORM = 1.0
 MIN_BATCH_TOKENS = 512
-REFERENCE_RATE = 0.0075
-"""Peak rate of the hidden matrices at 1e6 matmul parameters and a batch of 1024 tokens."""
+LEARNING_RATE = 0.0075
+"""Peak rate of the hidden matrices at the width of reference (`train.optimizers`), which scales it to others.
+
+It is the optimum, within a quarter, of eight brackets of 64 to 512 units, 0.25 to 6 M tokens and 1,024 to 4,352 tokens
+a step (docs/log.md, 58). Step Law's N^-0.713 D^0.307 (Li et al. 2025, arXiv 2503.04715) is N^-0.41 where D grows with
+N; one over the width, which grows as N^0.33 where depth grows with it, is close.
+"""
 WEIGHT_DECAY = 0.1
 RATE_RATIOS: dict[OptimizerName, float] = {
     "muon": 1.0,
     "adamw": 0.5,
     "lion": 0.1,
-    "schedule-free": 1.0,
+    "schedule-free": 0.7,
     "lamb": 1.5,
     "sgd": 40.0,
 }
-"""Peak rates of the hidden matrices over Muon's, at equal (N, D)."""
+"""Peak rates of the hidden matrices over Muon's."""
 
 
 def context_for(flops: float) -> int:
@@ -50,20 +55,8 @@ def optimal_batch(tokens: float) -> float:
     return max(MIN_BATCH_TOKENS, 0.58 * tokens**0.571)
 
 
-def learning_rate(num_parameters: float, tokens: float) -> float:
-    """Peak rate of the hidden matrices (Muon's update has AdamW's size, so the two share a scale).
-
-    0.0075 sqrt(B / 1024) (N / 1e6)^-0.2 with B = Step Law's batch for D: the square root is AdamW's noise scaling
-    (Malladi et al. 2022, arXiv 2205.10287), level and size exponent fit the brackets of docs/log.md (0.36-1.3 M
-    parameters, 1-4 M tokens; the optimum is flat within a factor of 2). Step Law's own N^-0.713 is for AdamW alone.
-    """
-    return REFERENCE_RATE * math.sqrt(optimal_batch(tokens) / 1024) * (num_parameters / 1e6) ** -0.2
-
-
-def recipe_for(
-    num_parameters: float, tokens: float, *, context: int, unique_tokens: int, seed: int, method: Method = USUAL_METHOD
-) -> Recipe:
-    """The recipe of a run of N matmul parameters on D tokens, of which ``unique_tokens`` differ."""
+def recipe_for(tokens: float, *, context: int, unique_tokens: int, seed: int, method: Method = USUAL_METHOD) -> Recipe:
+    """The recipe of a run on D tokens, of which ``unique_tokens`` differ; of whatever width (`train.optimizers`)."""
     batch = batch_tokens(tokens, context=context)
     if method.optimizer == "schedule-free":
         method = replace(method, schedule="constant")
@@ -72,7 +65,7 @@ def recipe_for(
         context=context,
         batch_tokens=batch,
         num_steps=max(1, math.floor(tokens / batch)),
-        learning_rate=RATE_RATIOS[method.optimizer] * learning_rate(num_parameters, tokens),
+        learning_rate=RATE_RATIOS[method.optimizer] * LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
         warmup_fraction=WARMUP_FRACTION,
         decay_fraction=0.0 if method.schedule == "constant" else DECAY_FRACTION,

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from isoflop.core.errors import BudgetError
 from isoflop.core.products import CorpusManifest
-from isoflop.model.count import count_parameters
 from isoflop.plan.rules import recipe_for
 from isoflop.plan.shapes import shape
 from isoflop.train.pilot import MIN_STEPS, PilotJob
@@ -51,7 +50,6 @@ def jobs_of(sweep: Sweep, manifest: CorpusManifest) -> list[PilotJob]:
 def _job(sweep: Sweep, manifest: CorpusManifest, width: int, seed: int) -> PilotJob:
     config = shape(width, vocab_size=manifest.vocab_size, context=sweep.context)
     recipe = recipe_for(
-        count_parameters(config).matmul,
         sweep.tokens[len(sweep.tokens) // 2],
         context=sweep.context,
         unique_tokens=manifest.train.num_tokens,

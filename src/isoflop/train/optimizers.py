@@ -2,7 +2,7 @@
 
 ``muon``: Muon for the hidden matrices (Jordan et al. 2024; update size matched to AdamW's, Liu et al. 2025, arXiv
 2502.16982), AdamW for embeddings, head and vectors. ``adamw``, ``lion`` and ``schedule-free`` are one rule for all,
-with a rate for each group; ``lamb`` and ``sgd`` have one rate.
+with a rate for each group; ``lamb`` and ``sgd`` have one rate, of whatever width.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ from isoflop.model.transformer import Attention, SwiGLU, Transformer
 from isoflop.train.shares import EVERY, WHOLE, Whole
 from isoflop.train.updates import SGD, AdamW, Block, Lamb, Lion, Muon, Part, ScheduleFree
 
+REFERENCE_WIDTH = 128
+"""Width at which the hidden matrices and the head have the recipe's rate. At others they have as much less of it as
+these are wider, and embeddings and vectors have the same, so that one rate suits all widths: muP's rates for Adam (Yang
+et al. 2022, arXiv 2203.03466, table 8), which Muon's update, of the size of Adam's, was found to want too (docs/log.md,
+55 and 58)."""
 EMBEDDING_RATE_RATIO = 20.0
 """Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
 HEAD_RATE_RATIO = 1.0
@@ -44,7 +49,7 @@ class Optimizer:
         self.parameters, self.shares = list(model.parameters()), shares
         self.blocks = blocks_of(model, shares)
         self.clip_norm, self.average_decay = recipe.clip_norm, recipe.average_decay
-        self.parts = dict(_build_parts(self.blocks, recipe, shares))
+        self.parts = dict(_build_parts(self.blocks, recipe, REFERENCE_WIDTH / model.config.hidden_size, shares))
         self.num_averaged = torch.zeros(())
         averaged = self.parts.items() if recipe.average_decay else ()
         self.watched = False
@@ -129,7 +134,9 @@ def _change(before: list[Tensor], after: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(moved) / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(before)))
 
 
-def _build_parts(blocks: dict[str, list[Block]], recipe: Recipe, shares: Whole) -> Iterator[tuple[str, Part]]:
+def _build_parts(
+    blocks: dict[str, list[Block]], recipe: Recipe, narrower: float, shares: Whole
+) -> Iterator[tuple[str, Part]]:
     matrices, embeddings, heads, vectors = _sorted(blocks)
     others = embeddings + heads + vectors
     rate, decay = recipe.learning_rate, recipe.weight_decay
@@ -140,12 +147,12 @@ def _build_parts(blocks: dict[str, list[Block]], recipe: Recipe, shares: Whole) 
     rule = GROUPED[recipe.optimizer]
     if recipe.optimizer == "muon":
         for name, stack in _stacks(blocks).items():
-            yield name, Muon(stack, rate, decay, shares)
+            yield name, Muon(stack, rate * narrower, decay, shares)
     else:
-        yield "matrices", rule(matrices, rate, decay)
+        yield "matrices", rule(matrices, rate * narrower, decay)
     yield "embeddings", rule(embeddings, rate * EMBEDDING_RATE_RATIO, 0.0)
     if heads:
-        yield "head", rule(heads, rate * HEAD_RATE_RATIO, 0.0)
+        yield "head", rule(heads, rate * narrower * HEAD_RATE_RATIO, 0.0)
     yield "vectors", rule(vectors, rate * VECTOR_RATE_RATIO, 0.0)
 
 
