@@ -28,8 +28,8 @@ RATE_RATIOS: dict[OptimizerName, float] = {
     "adamw": 0.5,
     "lion": 0.1,
     "schedule-free": 0.7,
-    "lamb": 1.5,
-    "sgd": 40.0,
+    "lamb": 2.0,
+    "sgd": 60.0,
 }
 """Peak rates of the hidden matrices over Muon's."""
 
