@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isoflop.core.products import Method
-from isoflop.plan.rules import LEARNING_RATE, RATE_RATIOS, batch_tokens, context_for, recipe_for
+from isoflop.plan.rules import RATE_RATIOS, batch_tokens, context_for, learning_rate, recipe_for
 from isoflop.train.optimizers import OPTIMIZERS
 
 TOKENS = st.floats(1e4, 1e12)
@@ -27,12 +27,18 @@ def test_the_batch_is_whole_sequences_and_grows_with_tokens(tokens: float, more:
 def test_a_recipe_trains_on_its_tokens_and_no_more(tokens: float, context: int) -> None:
     recipe = recipe_for(tokens, context=context, unique_tokens=1000, seed=3)
     assert recipe.batch_tokens == batch_tokens(tokens, context=context)
-    assert recipe.learning_rate == LEARNING_RATE
+    assert recipe.learning_rate == learning_rate(recipe.batch_tokens)
     assert (recipe.context, recipe.unique_tokens, recipe.seed) == (context, 1000, 3)
     if tokens >= recipe.batch_tokens:
         assert tokens - recipe.batch_tokens < recipe.num_steps * recipe.batch_tokens <= tokens
     assert recipe.num_steps >= 1
     assert recipe.warmup_fraction >= 0 and recipe.warmup_fraction + recipe.decay_fraction <= 1
+
+
+def test_the_rate_stays_near_the_optima_that_were_measured() -> None:
+    """Batch, and the best rate at it in units of the reference width (docs/log.md, 58)."""
+    measured = [(512, 0.0037), (512, 0.0045), (1024, 0.0079), (1024, 0.006), (2304, 0.0070), (4352, 0.0088)]
+    assert all(best / 1.45 < learning_rate(batch) < best * 1.45 for batch, best in measured)
 
 
 def test_a_chosen_method_reaches_the_recipe_and_has_a_rate_of_its_own() -> None:

@@ -198,7 +198,7 @@ def _job(setting: Setting, trunk: Trunk, *, unit: float) -> PilotJob:
 
 
 def _recipe(setting: Setting, trunk: Trunk, tokens: float) -> Recipe:
-    # the trunk serves several horizons; its batch is that of the middle one
+    # the trunk serves several horizons; its batch and rate are those of the middle one
     recipe = recipe_for(
         tokens * BRANCHES[1],
         context=setting.context,

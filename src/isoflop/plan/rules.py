@@ -15,21 +15,16 @@ WARMUP_FRACTION = 0.02
 DECAY_FRACTION = 0.4
 CLIP_NORM = 1.0
 MIN_BATCH_TOKENS = 512
-LEARNING_RATE = 0.0075
-"""Peak rate of the hidden matrices at the width of reference (`train.optimizers`), which scales it to others.
-
-It is the optimum, within a quarter, of eight brackets of 64 to 512 units, 0.25 to 6 M tokens and 1,024 to 4,352 tokens
-a step (docs/log.md, 58). Step Law's N^-0.713 D^0.307 (Li et al. 2025, arXiv 2503.04715) is N^-0.41 where D grows with
-N; one over the width, which grows as N^0.33 where depth grows with it, is close.
-"""
+REFERENCE_RATE = 0.0064
+"""Peak rate of the hidden matrices at 1,024 tokens a step and the width of reference (`train.optimizers`)."""
 WEIGHT_DECAY = 0.1
 RATE_RATIOS: dict[OptimizerName, float] = {
     "muon": 1.0,
     "adamw": 0.5,
-    "lion": 0.1,
-    "schedule-free": 0.7,
-    "lamb": 2.0,
-    "sgd": 60.0,
+    "lion": 0.13,
+    "schedule-free": 0.8,
+    "lamb": 2.2,
+    "sgd": 70.0,
 }
 """Peak rates of the hidden matrices over Muon's."""
 
@@ -55,6 +50,15 @@ def optimal_batch(tokens: float) -> float:
     return max(MIN_BATCH_TOKENS, 0.58 * tokens**0.571)
 
 
+def learning_rate(batch: int) -> float:
+    """Peak rate of the hidden matrices at the width of reference, which `train.optimizers` scales to others.
+
+    0.0064 (B / 1024)^0.3 is within 45 % of the optimum in eleven brackets of 32 to 512 units, 0.25 to 6 M tokens and
+    512 to 4,352 tokens a step (docs/log.md, 58); with the batch that goes with D, it is D^0.17.
+    """
+    return REFERENCE_RATE * (batch / 1024) ** 0.3
+
+
 def recipe_for(tokens: float, *, context: int, unique_tokens: int, seed: int, method: Method = USUAL_METHOD) -> Recipe:
     """The recipe of a run on D tokens, of which ``unique_tokens`` differ; of whatever width (`train.optimizers`)."""
     batch = batch_tokens(tokens, context=context)
@@ -65,7 +69,7 @@ def recipe_for(tokens: float, *, context: int, unique_tokens: int, seed: int, me
         context=context,
         batch_tokens=batch,
         num_steps=max(1, math.floor(tokens / batch)),
-        learning_rate=RATE_RATIOS[method.optimizer] * LEARNING_RATE,
+        learning_rate=RATE_RATIOS[method.optimizer] * learning_rate(batch),
         weight_decay=WEIGHT_DECAY,
         warmup_fraction=WARMUP_FRACTION,
         decay_fraction=0.0 if method.schedule == "constant" else DECAY_FRACTION,
