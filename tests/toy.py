@@ -115,7 +115,7 @@ def recipe(**changes: Any) -> Recipe:
         "context": 16,
         "batch_tokens": 64,
         "num_steps": 40,
-        "learning_rate": 0.01,
+        "learning_rate": 0.005,
         "weight_decay": 0.1,
         "warmup_fraction": 0.1,
         "decay_fraction": 0.4,

@@ -26,7 +26,7 @@ from toy import rarely
 
 NUM_FAULTS = int(os.environ.get("FAULTS", "1"))
 CALM = 1e-4
-CALM_RATE = 0.002
+CALM_RATE = 0.001
 """Of rules by element and by matrix alike; what several processes do differently shows there, rounding does not."""
 CHILD = Path(__file__).with_name("child.py")
 

@@ -45,7 +45,7 @@ def test_the_record_by_hand(clock: Clock) -> None:
         tokens=20 * 64,
         seconds=2.0,
         loss=3.0,
-        learning_rate=0.01,  # half of the schedule done: between warmup and decay
+        learning_rate=0.005,  # half of the schedule done: between warmup and decay
         gradient_norm=2.0,
         clipped=0.25,
         tokens_per_second=speed,

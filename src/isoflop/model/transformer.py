@@ -180,8 +180,9 @@ class Transformer(nn.Module):
 
     def forward(self, ids_BT: Tensor, targets_BT: Tensor | None = None) -> Tensor:
         x, rotation = self.embed(ids_BT)
+        mask_TT = self.mask.to(x.dtype)
         for layer in self.layers:
-            x = layer(x, rotation, self.mask)
+            x = layer(x, rotation, mask_TT)
         if targets_BT is None:
             logits: Tensor = self.lm_head(self.norm(x))
             return logits

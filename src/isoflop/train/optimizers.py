@@ -26,8 +26,8 @@ REFERENCE_WIDTH = 128
 these are wider, and embeddings and vectors have the same, so that one rate suits all widths: muP's rates for Adam (Yang
 et al. 2022, arXiv 2203.03466, table 8), which Muon's update, of the size of Adam's, was found to want too (docs/log.md,
 55 and 58)."""
-EMBEDDING_RATE_RATIO = 20.0
-"""Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md)."""
+EMBEDDING_RATE_RATIO = 40.0
+"""Embeddings are drawn at unit size and each row sees few tokens: they want a larger step (docs/log.md, 58)."""
 HEAD_RATE_RATIO = 1.0
 VECTOR_RATE_RATIO = 0.5
 GROUPED: dict[OptimizerName, Callable[[list[Block], float, float], Part]] = {
