@@ -21,7 +21,7 @@ ASKED: dict[str, Any] = {
     "seeds": "0",
     "context": 16,
     "dtype": "float32",
-    "rate_factor": 1.0,
+    "rate_factor": 0.25,  # at all of it the toy's text is learnt after the fewest tokens
     "num_val_tokens": 2000,
     "workers": 1,
     "on": "local",
@@ -60,6 +60,7 @@ def test_what_is_finished_is_not_trained_again(
     before = (swept / "points.csv").read_bytes()
     monkeypatch.setattr(sweep_verbs, "run_pilot", lambda job: pytest.fail("trained"))
     options = ["--widths", "64,32", "--tokens", "6e4,1e5", "--context", "16", "--dtype", "float32", "--workers", "1"]
+    options += ["--rate-factor", "0.25"]
     command = ["sweep", str(corpus), "--out", str(swept), "--val-tokens", "2000", *options]
     cli.app([*command, "--json"], standalone_mode=False)
     answer = json.loads(capsys.readouterr().out)
