@@ -25,6 +25,7 @@ from isoflop.plan.planner import (
     unused_time,
     what_if,
 )
+from isoflop.plan.rules import learning_rate
 
 ASKED = question()
 
@@ -240,6 +241,7 @@ def test_processes_that_train_together_have_as_many_sequences_each(ranks: int) -
     for choice in consider(asked, seconds=300, speedup=1.0):
         recipe = recipe_of(asked, choice)
         assert recipe.batch_tokens % (ranks * asked.context) == 0
+        assert recipe.learning_rate == pytest.approx(learning_rate(recipe.batch_tokens))
         assert recipe.num_steps * recipe.batch_tokens <= max(choice.tokens, recipe.batch_tokens)
 
 

@@ -287,7 +287,7 @@ ScheduleName = Literal["wsd", "linear", "cosine", "constant"]
 
 @dataclass(frozen=True)
 class Method:
-    """What a person may choose of the way a study trains; everything else is a function of (N, D)."""
+    """What a person may choose of the way a study trains; everything else follows from the tokens."""
 
     optimizer: OptimizerName = "muon"
     """The rules are in train/updates.py; muon is for hidden matrices, and AdamW beside it for the rest."""
@@ -306,7 +306,7 @@ USUAL_METHOD = Method()
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run trains; every number is a function of (N, D) by plan/rules.py, never of a sweep."""
+    """How a run trains; every number follows from the tokens by plan/rules.py, never of a sweep."""
 
     optimizer: OptimizerName
     context: int
@@ -314,7 +314,7 @@ class Recipe:
     batch_tokens: int
     num_steps: int
     learning_rate: float
-    """Peak rate of the hidden matrices of a model of the width of reference; all else follows (`train.optimizers`)."""
+    """Peak rate of the hidden matrices at width 128; other groups and widths follow (`train.optimizers`)."""
     weight_decay: float
     warmup_fraction: float
     decay_fraction: float

@@ -26,7 +26,7 @@ RATE_RATIOS: dict[OptimizerName, float] = {
     "lamb": 2.2,
     "sgd": 70.0,
 }
-"""Peak rates of the hidden matrices over Muon's."""
+"""Peak rates at the width of reference over Muon's; LAMB's and SGD's, set at half that width, are those of any."""
 
 
 def context_for(flops: float) -> int:
