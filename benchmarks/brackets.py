@@ -2,9 +2,9 @@ r"""Brackets of learning rate and batch at one size and horizon: what the rules 
 
     python benchmarks/brackets.py demo --width 128 --tokens 1e6 --batches 1024 2048 --rates 0.004 0.008 0.016
 
-Rates are those at width 128, which `train.optimizers` scales to others. One run a combination, two side
-by side; prints the validation loss of each in nats per token. Whether one rate suits
-every width, which is what the parametrization promises:
+Rates are those at width 128, which `train.optimizers` scales to others. One run a combination, two side by
+side; prints the validation loss of each in nats per token. Whether one rate suits every width, which is what the
+parametrization promises:
 
     for width in 64 128 256 512; do python benchmarks/brackets.py demo --width $width --layers 2 --tokens 2.5e5 \
         --rates 0.004 0.008 0.016 0.032 --out /tmp/widths; done

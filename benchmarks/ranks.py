@@ -165,8 +165,7 @@ def learning_trainer(work: dict[str, Any], ranks: Team | None) -> Trainer:
     corpus, tokens = Path(work["corpus"]), work["tokens"]
     manifest = load(corpus)
     config = shape(work["width"], vocab_size=manifest.vocab_size, context=CONTEXT)
-    unique = manifest.train.num_tokens
-    recipe = recipe_for(tokens, context=CONTEXT, unique_tokens=unique, seed=0)
+    recipe = recipe_for(tokens, context=CONTEXT, unique_tokens=manifest.train.num_tokens, seed=0)
     shards = open_split(corpus, manifest.train)
     return Trainer(config, recipe, shards, dtype="bfloat16", ranks=ranks, layout=Layout(agree_every=work["every"]))
 

@@ -29,7 +29,7 @@ from isoflop.model.config import ModelConfig
 from isoflop.model.count import Dtype, count_parameters, flops_per_token
 from isoflop.plan import memory
 from isoflop.plan.guess import LEAST_SEQUENCES, tokens_in
-from isoflop.plan.rules import learning_rate, recipe_for
+from isoflop.plan.rules import recipe_for
 
 Z90 = 1.645
 BUSY_SHARES = (0.75, 0.9, 1.0)
@@ -215,13 +215,8 @@ def recipe_of(question: Question, choice: Choice) -> Recipe:
         unique_tokens=question.manifest.train.num_tokens,
         seed=question.seed,
         method=question.method,
+        ranks=question.ranks,
     )
-    if question.ranks > 1:  # as many sequences for each: the others would wait for one that has more
-        each = question.ranks * question.context
-        batch = each * max(1, round(recipe.batch_tokens / each))
-        rate = recipe.learning_rate * learning_rate(batch) / learning_rate(recipe.batch_tokens)
-        steps = max(1, int(choice.tokens / batch))
-        recipe = dataclasses.replace(recipe, batch_tokens=batch, num_steps=steps, learning_rate=rate)
     way = memory.passage(question.room, choice.config, choice.tokens)
     return dataclasses.replace(recipe, micro_batches=way.parts, recompute=way.recompute)
 

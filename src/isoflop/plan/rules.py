@@ -59,9 +59,12 @@ def learning_rate(batch: int) -> float:
     return REFERENCE_RATE * (batch / 1024) ** 0.3
 
 
-def recipe_for(tokens: float, *, context: int, unique_tokens: int, seed: int, method: Method = USUAL_METHOD) -> Recipe:
-    """The recipe of a run on D tokens, of which ``unique_tokens`` differ; of whatever width (`train.optimizers`)."""
-    batch = batch_tokens(tokens, context=context)
+def recipe_for(
+    tokens: float, *, context: int, unique_tokens: int, seed: int, method: Method = USUAL_METHOD, ranks: int = 1
+) -> Recipe:
+    """The recipe of a run on D tokens, of which ``unique_tokens`` differ; of whatever width (`train.optimizers`). Of
+    several ``ranks`` each has as many sequences: the others would wait for one that has more."""
+    batch = batch_tokens(tokens, context=ranks * context)
     if method.optimizer == "schedule-free":
         method = replace(method, schedule="constant")
     return Recipe(
