@@ -111,10 +111,11 @@ def test_a_round_that_is_over_early_takes_what_there_is(tmp_path: Path) -> None:
 
 def test_who_has_taken_no_step_is_not_waited_for_and_leaves_nothing(tmp_path: Path) -> None:
     leader, outer = led(tmp_path, 1.0)
-    go_on = threading.Event()
-    adder = Adder(before=lambda number: go_on.wait())
+    begun, go_on = threading.Event(), threading.Event()
+    adder = Adder(before=lambda number: begun.set() or go_on.wait())
     with following(tmp_path, adder):
         leader.begin(outer, [(0, 1.0)])
+        assert begun.wait(20.0)
         leader.finish(outer, 1)
         assert weight(outer) == 1.0 and leader.num_absent == 1
         leader.begin(outer, [(4, 1.0)])
