@@ -242,7 +242,7 @@ def _recipe(chosen: Plan) -> Html:
             "Optimizer",
             f"{recipe.optimizer}, weight decay {recipe.weight_decay:g}, clipped at norm {recipe.clip_norm:g}",
         ),
-        ("Peak learning rate", f"{recipe.learning_rate:.3g}"),
+        ("Peak learning rate, at width 128", f"{recipe.learning_rate:.3g}"),
         ("Schedule", f"warmup {percent(recipe.warmup_fraction)}, then {_schedule(recipe)}"),
         *_extras(recipe),
         ("Batch", f"{recipe.batch_tokens:,} tokens in sequences of {recipe.context:,}"),
